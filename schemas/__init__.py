@@ -1,0 +1,1 @@
+"""The language that every stage speaks: messages, documents, topics and their codec."""

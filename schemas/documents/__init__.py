@@ -1,0 +1,1 @@
+"""The documents that people write: `cameras.yaml`, `rois.yaml`, `services.yaml`. Unknown keys are refused."""

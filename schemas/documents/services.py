@@ -1,0 +1,61 @@
+"""`services.yaml`: how the stages run. The environment wins over it (see `runtime.settings`)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from schemas.documents.reading import Document
+
+Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda|cuda:[0-9]+)$")]
+
+
+class InferenceSettings(Document):
+    """The detector and how its batches are made."""
+
+    detector: Literal["auto", "onnx", "ultralytics", "scripted"] = Field(
+        default="auto", description="auto: onnx for .onnx files, ultralytics for every other"
+    )
+    model_path: str = Field(default="models/yard/yard-1.onnx", description="relative to the current folder")
+    device: Device = "auto"
+    fp16: bool = Field(default=True, description="half precision, on a GPU only")
+    batch_size: int = Field(default=8, ge=1, le=256)
+    batch_wait_ms: int = Field(default=20, ge=0, le=5000, description="a batch that is not full leaves after this")
+    floor: float = Field(default=0.10, ge=0, lt=1, description="confidence under which the detector reports nothing")
+    iou: float = Field(default=0.5, gt=0, lt=1, description="boxes of one label that overlap more are one")
+    staleness_seconds: float = Field(default=2.0, gt=0, description="a live frame older than this is skipped")
+    threads: int = Field(default=0, ge=0, le=64, description="of the CPU detector; 0: as many as there are cores")
+    allow_pickle_models: bool = Field(default=False, description="a .pt file runs the code that is in it")
+
+
+class RulesSettings(Document):
+    """Defaults of `rois.yaml`."""
+
+    min_confidence: float = Field(default=0.25, ge=0, le=1)
+    debounce_window_seconds: float = Field(default=30.0, ge=0)
+
+
+class AlertingSettings(Document):
+    """Where alerts go while there is no `routes.yaml`."""
+
+    protocol: Literal["stdout", "webhook"] = "stdout"
+    webhook_url: str | None = None
+    webhook_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="for a whole attempt")
+    max_age_seconds: float = Field(default=72 * 3600.0, gt=0, description="an alert older than this expires")
+
+
+class ApiSettings(Document):
+    """The HTTP API."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    max_upload_bytes: int = Field(default=10 * 1024 * 1024, gt=0)
+    max_pixels: int = Field(default=40_000_000, gt=0)
+
+
+class Services(Document):
+    """The whole of `services.yaml`."""
+
+    inference: InferenceSettings = InferenceSettings()
+    rules: RulesSettings = RulesSettings()
+    alerting: AlertingSettings = AlertingSettings()
+    api: ApiSettings = ApiSettings()
