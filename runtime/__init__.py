@@ -1,0 +1,1 @@
+"""What every process needs: settings, Kafka clients, lifecycle, health, metrics, logs, the local broker."""

@@ -1,0 +1,178 @@
+"""The only door to confluent-kafka: clients with the settings that every stage shares."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    TIMESTAMP_CREATE_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from runtime.logs import get_logger
+from runtime.settings import KafkaSettings
+from schemas.topics import MAX_MESSAGE_BYTES
+
+__all__ = [
+    "OFFSET_BEGINNING",
+    "OFFSET_END",
+    "TIMESTAMP_CREATE_TIME",
+    "AdminClient",
+    "BrokerUnreachable",
+    "Consumer",
+    "KafkaError",
+    "KafkaException",
+    "Message",
+    "Producer",
+    "TopicPartition",
+    "admin",
+    "consumer",
+    "deliver",
+    "producer",
+    "reader",
+    "wait_for_broker",
+]
+
+FLUSH_SECONDS: Final = 30.0
+
+log = get_logger(__name__)
+
+
+class BrokerUnreachable(RuntimeError):
+    """No broker answered, or a record was not taken within its time."""
+
+
+def _shared(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
+    return {
+        **kafka.client_config(),
+        "client.id": client_id,
+        "error_cb": _report,
+        # librdkafka writes to stderr by itself otherwise; error_cb says what matters.
+        "log_level": 3,
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 2000,
+    }
+
+
+def _report(error: KafkaError) -> None:
+    # _ALL_BROKERS_DOWN repeats for as long as the broker is away; clients go on trying by themselves.
+    log.warning("kafka_trouble", code=error.name(), reason=error.str(), fatal=error.fatal())
+
+
+def producer(kafka: KafkaSettings, client_id: str, **overrides: Any) -> Producer:
+    """A producer: idempotent, acks from all, murmur2 as Faust and Java hash keys, 2 MiB at most.
+
+    ``overrides`` are librdkafka settings with underscores for dots.
+    """
+    return Producer(
+        {
+            **_shared(kafka, client_id),
+            "partitioner": "murmur2_random",
+            "enable.idempotence": True,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "linger.ms": 5,
+            **_dotted(overrides),
+        }
+    )
+
+
+def consumer(kafka: KafkaSettings, group: str, client_id: str, **overrides: Any) -> Consumer:
+    """A consumer in a group (KIP-848 protocol): offsets are committed by hand, a new group begins at the oldest."""
+    return Consumer(
+        {
+            **_shared(kafka, client_id),
+            "group.id": group,
+            "group.protocol": "consumer",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            **_fetching(),
+            **_dotted(overrides),
+        }
+    )
+
+
+def reader(kafka: KafkaSettings, client_id: str, **overrides: Any) -> Consumer:
+    """A consumer outside any group, for `assign`: it commits nothing and joins nothing."""
+    return Consumer(
+        {
+            **_shared(kafka, client_id),
+            # librdkafka wants a name; it is never used, since nothing is subscribed or committed.
+            "group.id": f"{client_id}-unused",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            **_fetching(),
+            **_dotted(overrides),
+        }
+    )
+
+
+def admin(kafka: KafkaSettings, client_id: str = "backsight-admin") -> AdminClient:
+    """An admin client."""
+    return AdminClient(_shared(kafka, client_id))
+
+
+def wait_for_broker(kafka: KafkaSettings, seconds: float = 10.0) -> None:
+    """Returns when the cluster answers; raises `BrokerUnreachable` naming the servers when it does not in time."""
+    try:
+        admin(kafka).list_topics(timeout=seconds)
+    except KafkaException as error:
+        raise BrokerUnreachable(
+            f"no Kafka broker answered at {kafka.bootstrap_servers} within {seconds:g} s ({error.args[0].str()}); "
+            "is it running? `backsight kafka up` starts a local one, KAFKA_BOOTSTRAP_SERVERS names another"
+        ) from None
+
+
+def deliver(
+    to: Producer,
+    topic: str,
+    *,
+    value: bytes | None,
+    key: bytes | str | None,
+    headers: list[tuple[str, bytes]] | None = None,
+    timestamp: int | None = None,
+    partition: int | None = None,
+    seconds: float = FLUSH_SECONDS,
+) -> None:
+    """Sends one record and waits for the broker's ack; raises `BrokerUnreachable` when it is not taken in time."""
+    failed: list[KafkaError | None] = []
+
+    def reported(error: KafkaError | None, _message: Message) -> None:
+        failed.append(error)
+
+    extra: dict[str, Any] = {}
+    if timestamp is not None:
+        extra["timestamp"] = timestamp
+    if partition is not None:
+        extra["partition"] = partition
+    to.produce(topic, value=value, key=key, headers=headers or [], on_delivery=reported, **extra)
+    to.flush(seconds)
+    if not failed:
+        raise BrokerUnreachable(f"{topic}: the broker did not take a record within {seconds:g} s")
+    if failed[0] is not None:
+        raise BrokerUnreachable(f"{topic}: {failed[0].str()}")
+
+
+DeliveryReport = Callable[[KafkaError | None, Message], None]
+
+
+def _fetching() -> dict[str, Any]:
+    return {
+        "fetch.message.max.bytes": 2 * MAX_MESSAGE_BYTES,
+        "fetch.max.bytes": 16 * MAX_MESSAGE_BYTES,
+        "receive.message.max.bytes": 16 * MAX_MESSAGE_BYTES + 4096,
+        # An empty partition answers after this long: 50 ms keeps an alert's way short.
+        "fetch.wait.max.ms": 50,
+    }
+
+
+def _dotted(overrides: dict[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", "."): value for name, value in overrides.items()}

@@ -1,0 +1,50 @@
+"""How a process starts, is told to stop, and says how it ended."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Final
+
+EXIT_OK: Final = 0
+EXIT_FAULT: Final = 1
+"""Something broke that a restart may mend."""
+EXIT_CONFIG: Final = 2
+"""A document or setting does not check; a restart mends nothing."""
+EXIT_BROKER: Final = 3
+"""Kafka cannot be reached, or a topic is missing."""
+EXIT_DEVICE: Final = 4
+"""The asked-for GPU is not there, taken, or in a state only a new process leaves."""
+
+
+class Stop:
+    """Set once, when the process is to end; every loop looks at it."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """From any thread, any number of times."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the process is to end."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits until set, at most ``seconds``; answers whether it is set."""
+        return self._event.wait(seconds)
+
+
+def stop_on_signals() -> Stop:
+    """A `Stop` that SIGTERM and SIGINT set. A second signal ends the process at once, for a person who insists."""
+    stop = Stop()
+
+    def told(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told)
+    return stop
