@@ -96,12 +96,16 @@ def provide_jars(
     """Paths of all locked jars, in lock order; what is missing is fetched (Maven, else BACKSIGHT_MAVEN_REPOSITORY).
 
     Every sum is checked at every call: 45 MB take 0.04 s, and a damaged cache is noticed here instead of as a
-    ClassNotFoundException later. Two processes may call at once: one fetches, the other waits.
+    ClassNotFoundException later. Two processes may call at once: one fetches, the other waits. A complete cache is
+    only read, so it may be part of an image.
     """
     environment = os.environ if environment is None else environment
     cache = cache_folder(environment) if cache is None else cache
     jars = read_lock() if jars is None else jars
     folder = cache / "jars"
+    kept = [folder / jar.file_name for jar in jars]
+    if all(_is_kept(jar, path) for jar, path in zip(jars, kept, strict=True)):
+        return kept
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -110,7 +114,7 @@ def provide_jars(
         missing = [jar for jar in jars if not _is_kept(jar, folder / jar.file_name)]
         if missing:
             _fetch(missing, folder, environment, say)
-    return [folder / jar.file_name for jar in jars]
+    return kept
 
 
 @contextmanager
@@ -150,6 +154,8 @@ def _fetch(missing: Sequence[Jar], folder: Path, environment: Mapping[str, str],
             check(jar, place / jar.file_name)
         for jar in missing:
             (place / jar.file_name).replace(folder / jar.file_name)
+    for archive in folder.parent.glob("kafka-*.jsa"):  # Java refuses one whose jars have another time stamp
+        archive.unlink(missing_ok=True)
 
 
 def _fetch_with_maven(maven: str, place: Path, environment: Mapping[str, str]) -> None:

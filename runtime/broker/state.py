@@ -10,7 +10,8 @@ from pathlib import Path
 STATE_FILE = "broker.json"
 
 # Brokers started by this process: they are our children, so somebody must wait for them or they stay as zombies.
-_children: dict[int, subprocess.Popen[bytes]] = {}
+# The keys are (pid, born): a pid alone may be somebody else's by the time it is asked for.
+_children: dict[tuple[int, str], subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ def write_state(data: Path, state: BrokerState) -> None:
 
 def adopt(child: subprocess.Popen[bytes]) -> str:
     """Remember a child of ours so that it is waited for; returns its `born`."""
-    _children[child.pid] = child
-    return born(child.pid) or ""
+    since = born(child.pid) or ""
+    _children[child.pid, since] = child
+    return since
 
 
 def born(pid: int) -> str | None:
@@ -63,14 +65,13 @@ def born(pid: int) -> str | None:
 
 def is_alive(state: BrokerState) -> bool:
     """Whether the very process of `state` runs."""
-    child = _children.get(state.pid)
+    child = _children.get((state.pid, state.born))
     if child is not None and child.poll() is not None:
-        del _children[state.pid]
         return False
     return born(state.pid) == state.born
 
 
 def exit_status(state: BrokerState) -> int | None:
     """How a child of ours ended (negative: by that signal); None while it runs or when it is not our child."""
-    child = _children.get(state.pid)
+    child = _children.get((state.pid, state.born))
     return None if child is None else child.poll()
