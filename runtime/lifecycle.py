@@ -1,6 +1,8 @@
 """How a process starts, is told to stop, and says how it ended."""
 
+import ctypes
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Final
@@ -33,6 +35,16 @@ class Stop:
     def wait(self, seconds: float | None = None) -> bool:
         """Waits until set, at most ``seconds``; answers whether it is set."""
         return self._event.wait(seconds)
+
+
+def die_with_parent() -> None:
+    """Asks Linux for a SIGTERM when the process that started us is gone, so that nothing outlives a killed `up`.
+
+    Elsewhere it does nothing.
+    """
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # prctl(2)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def stop_on_signals() -> Stop:

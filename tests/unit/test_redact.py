@@ -20,7 +20,8 @@ SECRETS = [
 
 @pytest.mark.parametrize("url", SECRETS)
 @pytest.mark.parametrize(
-    "text", ["{0}", "[Errno 1] could not open '{0}': denied", "{0} and {0}", "tcp://x?listen {0}\n{0}", '{{"url": "{0}"}}']
+    "text",
+    ["{0}", "[Errno 1] could not open '{0}': denied", "{0} and {0}", "tcp://x?listen {0}\n{0}", '{{"url": "{0}"}}'],
 )
 def test_a_password_in_a_url_never_survives(url: str, text: str) -> None:
     assert "s3cretX" not in redact(text.format(url))

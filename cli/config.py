@@ -1,0 +1,125 @@
+"""`backsight config check|apply|pull`."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import yaml
+
+from cli.options import configs_option, prefix_option, read_settings, refuse, warn
+from inference import model_labels
+from runtime.configs import Checked, check_configs
+from runtime.kafka import BrokerUnreachable, producer
+from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG
+from runtime.revisions import RevisionLog, publish_revision
+from runtime.roi_apply import plan_revisions
+from runtime.settings import environment
+
+
+@click.group()
+def config() -> None:
+    """Check and apply the documents in the configuration folder."""
+
+
+def check_folder(configs: Path, environ: dict[str, str]) -> Checked:
+    """Everything wrong or doubtful in the folder; the model's labels are looked up where its file is readable."""
+    checked = check_configs(configs, environ)
+    if checked.problems or checked.settings is None:
+        return checked
+    return check_configs(configs, environ, model_labels(Path(checked.settings.services.inference.model_path)))
+
+
+@config.command()
+@configs_option
+def check(configs: Path) -> None:
+    """Say every mistake and every doubt in the documents at once, each with its place.
+
+    Exit code 0: sound (warnings may remain), 2: not.
+    """
+    checked = check_folder(configs, environment())
+    warn(checked.warnings)
+    if checked.problems:
+        refuse(checked.problems)
+    rois = sum(len(entry.forbidden_rois) for entry in checked.rois.cameras)
+    click.echo(f"sound: {len(checked.cameras)} camera(s), {rois} ROI(s)")
+
+
+@config.command()
+@configs_option
+@prefix_option
+@click.option("--force", is_flag=True, help="Let the file overrule what came through the API since.")
+def apply(configs: Path, prefix: str, force: bool) -> None:
+    """Publish the ROIs of rois.yaml that changed, and say when they take effect.
+
+    A camera's first document holds for its whole history; a change takes effect at least 10 s ahead, never back in
+    time. Exit code 2: the documents do not check, or the active ones came through the API (see --force and
+    `backsight config pull`). Exit code 3: Kafka cannot be reached.
+    """
+    settings, environ = read_settings(configs, prefix)
+    checked = check_folder(configs, environ)
+    warn(checked.warnings)
+    if checked.problems:
+        refuse(checked.problems)
+    log = RevisionLog(settings.kafka, settings.prefix)
+    try:
+        log.refresh()
+        plan = plan_revisions(log.history, checked.rois, settings.roi_defaults, round(time.time() * 1000), force=force)
+        if plan.overruled:
+            for camera_id in plan.overruled:
+                click.echo(
+                    f"{camera_id}: the active document came through the API after the file was last applied; "
+                    "`backsight config pull` writes it to the file, --force overrules it",
+                    err=True,
+                )
+            sys.exit(EXIT_CONFIG)
+        client = producer(settings.kafka, "backsight-config")
+        for revision in plan.publish:
+            publish_revision(client, settings.prefix, revision)
+            click.echo(f"{revision.camera_id}: revision {revision.revision} {_effect(revision.effective_from)}")
+        for camera_id in plan.unchanged:
+            click.echo(f"{camera_id}: unchanged")
+    except BrokerUnreachable as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_BROKER)
+    finally:
+        log.close()
+
+
+@config.command()
+@configs_option
+@prefix_option
+@click.option("--to", type=click.Path(path_type=Path), help="Another file than rois.yaml of the folder; - for stdout.")
+def pull(configs: Path, prefix: str, to: Path | None) -> None:
+    """Write the active ROI documents from Kafka to rois.yaml. The file before is kept as rois.yaml.before."""
+    settings, _ = read_settings(configs, prefix)
+    log = RevisionLog(settings.kafka, settings.prefix)
+    try:
+        log.refresh()
+    except BrokerUnreachable as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_BROKER)
+    finally:
+        log.close()
+    newest = [log.history.newest(camera_id) for camera_id in log.history.cameras()]
+    text = yaml.safe_dump(
+        {"cameras": [each.written for each in newest if each is not None and each.written]},
+        sort_keys=False,
+        allow_unicode=True,
+    )
+    if to == Path("-"):
+        click.echo(text, nl=False)
+        return
+    target = to or configs / "rois.yaml"
+    if target.exists():
+        target.replace(target.with_name(target.name + ".before"))
+    target.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {target}")
+
+
+def _effect(effective_from: int) -> str:
+    if effective_from == 0:
+        return "holds from the beginning"
+    instant = datetime.fromtimestamp(effective_from / 1000, UTC)
+    return f"takes effect at {instant.isoformat(timespec='seconds')}"

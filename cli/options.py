@@ -1,0 +1,84 @@
+"""What several commands share: the folder of documents, the topic prefix, and how a refusal is shown."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NoReturn, ParamSpec, TypeVar
+
+import click
+
+from runtime.lifecycle import EXIT_CONFIG
+from runtime.settings import Settings, environment, load_settings, redis_notice
+from schemas.problems import BadDocument, Problem
+
+Parameters = ParamSpec("Parameters")
+Answer = TypeVar("Answer")
+
+configs_option = click.option(
+    "--configs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("configs"),
+    envvar="BACKSIGHT_CONFIGS",
+    show_default=True,
+    help="Folder with cameras.yaml, rois.yaml and services.yaml.",
+)
+prefix_option = click.option(
+    "--prefix",
+    default="",
+    envvar="BACKSIGHT_PREFIX",
+    metavar="NAME",
+    help="Begins the name of every topic and consumer group, so that runs on one cluster stay apart.",
+)
+
+
+def stage_options(command: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
+    """`--configs` and `--prefix`."""
+    return configs_option(prefix_option(command))
+
+
+def read_settings(configs: Path, prefix: str) -> tuple[Settings, dict[str, str]]:
+    """The settings and the environment they came from; a mistake ends the process with every problem on stderr."""
+    environ = environment()
+    if prefix:
+        environ["BACKSIGHT_PREFIX"] = prefix
+    notice = redis_notice(environ)
+    if notice:
+        click.echo(notice, err=True)
+    try:
+        return load_settings(configs, environ), environ
+    except BadDocument as bad:
+        refuse(bad.problems)
+
+
+def refuse(problems: Iterable[Problem]) -> NoReturn:
+    """Shows every problem on stderr, a line each, and ends the process with the exit code for a wrong document."""
+    for problem in problems:
+        click.secho(f"error: {problem}", err=True, fg="red")
+    sys.exit(EXIT_CONFIG)
+
+
+def warn(warnings: Iterable[Problem]) -> None:
+    """Shows every doubt on stderr, a line each."""
+    for warning in warnings:
+        click.secho(f"warning: {warning}", err=True, fg="yellow")
+
+
+def in_folder(folder: Path, environ: dict[str, str]) -> dict[str, str]:
+    """The environment for a process of ours whose documents lie in ``folder``."""
+    return {**os.environ, **environ, "BACKSIGHT_CONFIGS": str(folder)}
+
+
+def quiet_pipe(command: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
+    """Lets a command end without a trace of Python when the reader of its output has gone (`| head`)."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
+        try:
+            return command(*args, **kwargs)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+    return wrapped
