@@ -1,0 +1,86 @@
+"""Capture times: near the arrival, refined by the stream, strictly increasing."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.capture_clock import REFINE_WITHIN_MS, STEP_MS, ArrivalClock, CaptureClock
+
+START = 1_795_000_000_000.0
+
+
+def test_the_streams_timestamps_take_the_networks_jitter_away() -> None:
+    clock = CaptureClock()
+    delays = [20, 20, 180, 150, 90, 20, 300, 25]
+    times = [clock.picture(START + 40 * n + delay, 40.0 * n) for n, delay in enumerate(delays)]
+    assert [round((at - times[0]) / 40) for at in times] == list(range(8))
+    assert max(abs(at - times[0] - 40 * n) for n, at in enumerate(times)) <= 3
+
+
+def test_a_camera_whose_clock_jumps_is_dated_by_arrival() -> None:
+    clock = CaptureClock()
+    clock.picture(START, 0.0)
+    at = clock.picture(START + 40, -3_600_000.0)
+    assert at == START + 40
+    assert clock.picture(START + 80, -3_600_000.0 + 40) == START + 80
+    # and forward: timestamps an hour ahead would otherwise date pictures into the future
+    assert clock.picture(START + 120, 99_000_000.0) == START + 120
+
+
+def test_a_restart_goes_on_after_the_last_known_time() -> None:
+    clock = CaptureClock(after=round(START) + 500)
+    assert clock.picture(START + 100) == START + 501
+    assert clock.tick(START + 100) == START + 502
+    assert clock.picture(START + 700) == START + 700
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["picture", "tick", "new_stream"]),
+            st.floats(0, 3000),
+            st.one_of(st.none(), st.floats(-1e9, 1e9)),
+        ),
+        max_size=200,
+    ),
+    st.one_of(st.none(), st.integers(0, round(START) + 10_000)),
+)
+def test_times_increase_strictly_and_stay_near_the_arrival(
+    events: list[tuple[str, float, float | None]], after: int | None
+) -> None:
+    clock, now, last = CaptureClock(after), START, -1 if after is None else after
+    for count, (kind, gap, stream) in enumerate(events):
+        now += gap
+        if kind == "new_stream":
+            clock.new_stream()
+            continue
+        at = clock.tick(now) if kind == "tick" else clock.picture(now, stream)
+        assert at > last
+        # Never in the future but by the milliseconds that strictness adds, never older than is believed.
+        assert at <= max(now, START, after or 0) + count + 1
+        assert at >= now - REFINE_WITHIN_MS - 1
+        last = at
+
+
+def test_the_arrival_clock_slews_small_corrections() -> None:
+    clock = ArrivalClock(START, 0)
+    assert clock.now(START + 1000 - 100, 1000) == START + 1000 - 5
+    assert clock.now(START + 2000 + 100, 2000) == START + 2000
+
+
+def test_a_wall_clock_set_forward_is_followed_and_one_set_back_is_not() -> None:
+    clock = ArrivalClock(START, 0)
+    assert clock.now(START + 3_600_000, 1000) == START + 3_600_000
+    back = clock.now(START + 1000, 2000)
+    assert back > START + 3_600_000
+    assert clock.ahead_ms > 3_590_000
+
+
+@given(st.lists(st.tuples(st.floats(0, 5000), st.floats(-4e6, 4e6)), max_size=100))
+def test_the_arrival_clock_never_runs_backwards(steps: list[tuple[float, float]]) -> None:
+    clock, monotonic, last = ArrivalClock(START, 0), 0.0, START
+    for passed, off in steps:
+        monotonic += passed
+        at = clock.now(START + monotonic + off, monotonic)
+        assert at >= last
+        assert at >= START + monotonic + off - STEP_MS - 1
+        last = at
