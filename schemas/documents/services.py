@@ -18,6 +18,7 @@ class InferenceSettings(Document):
     model_path: str = Field(default="models/yard/yard-1.onnx", description="relative to the current folder")
     device: Device = "auto"
     fp16: bool = Field(default=True, description="half precision, on a GPU only")
+    tensorrt: bool = Field(default=False, description="ONNX models on a GPU through TensorRT; builds an engine first")
     batch_size: int = Field(default=8, ge=1, le=256)
     batch_wait_ms: int = Field(default=20, ge=0, le=5000, description="a batch that is not full leaves after this")
     floor: float = Field(default=0.10, ge=0, lt=1, description="confidence under which the detector reports nothing")
