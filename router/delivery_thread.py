@@ -1,0 +1,60 @@
+"""The thread in which a sink delivers, so that it never keeps the Kafka client from polling."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from router.lanes import Ended, Lanes
+from router.retry import RetryPolicy
+from router.sinks import Notice, Sink, SinkGone
+from runtime.logs import get_logger
+
+SPARE_SECONDS: Final = 2.0
+"""What a sink gets beyond its deadline before we no longer wait for it."""
+
+log = get_logger(__name__)
+
+
+class DeliveryThread(threading.Thread):
+    """An event loop with the sink's lanes in it. ``ended`` is called in this thread."""
+
+    def __init__(self, sink: Sink, policy: RetryPolicy, ended: Callable[[Ended | SinkGone], None]) -> None:
+        super().__init__(name=f"sink-{sink.name}", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._sink = sink
+        self.lanes = Lanes(sink, policy, ended=ended, gone=ended)
+
+    def run(self) -> None:
+        """The thread's own; use `start`."""
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self.loop.close()
+
+    def offer(self, notice: Notice) -> None:
+        """Hands a notice over; from any thread."""
+        self.loop.call_soon_threadsafe(self.lanes.offer, notice)
+
+    def withdraw(self, concerned: Callable[[Notice], bool]) -> bool:
+        """Takes back what is not being attempted and waits for the rest; False when a sink kept its deadline not."""
+        waiting = asyncio.run_coroutine_threadsafe(self.lanes.withdraw(concerned), self.loop)
+        try:
+            waiting.result(self._sink.deadline_seconds + SPARE_SECONDS)
+        except TimeoutError:
+            waiting.cancel()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Closes the sink and ends the thread."""
+        closing = asyncio.run_coroutine_threadsafe(self._sink.close(), self.loop)
+        try:
+            closing.result(SPARE_SECONDS)
+        except TimeoutError:
+            log.warning("sink_does_not_close", sink=self._sink.name)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.join(SPARE_SECONDS)
