@@ -14,14 +14,16 @@ later than the event are never looked at).
 **The order in which a shell writes**, per event:
 
 1. send the alerts, await their acknowledgement;
-2. write the rows in `Judged.changed` and the buckets in `Judged.remembered`, in any order: for one event no subject is
-   in both, and subjects do not look at one another;
+2. write the rows in `Judged.changed` and the buckets in `Judged.remembered`, in any order, and commit the event only
+   when both are acknowledged;
 3. delete buckets as garbage (all their times ``<= forget_before``, or `REMEMBERED_MS` older than the subject's newest
    hit) only when every row written so far is *acknowledged*. A deletion that outlives the row that made it garbage
    would lose hits that the event, judged again, must find.
 
-A crash anywhere in between repeats events on top of what was written: alerts come out the same, or not again. Between
-events, row and bucket writes may become durable in any order as well.
+A crash anywhere in between repeats events on top of what was written: alerts come out the same, or not again. Rows and
+buckets are different topics, so either may be durable without the other. That is harmless because every remembered
+hit is later than its row's ``applied_at``: a row that survives never silences the event whose bucket did not. (Where
+one event ends an episode and is itself remembered, ``applied_at`` is the millisecond before it.)
 """
 
 from collections.abc import Iterable, Mapping
@@ -80,8 +82,8 @@ class SubjectState(Struct, frozen=True, omit_defaults=True):
     """One subject.
 
     ``hits``: times of remembered hits, ascending, all later than ``forget_before``. ``suppressed``: episodes held back
-    since the last opening. ``applied_at``: the event that last changed the row; an event at or before it changes
-    nothing here, so that what was judged and written is not judged again on top of itself.
+    since the last opening. ``applied_at``: an event at or before it changes nothing here, so that what was judged and
+    written is not judged again on top of itself. Every time in ``hits`` is later than it.
     """
 
     hits: tuple[int, ...] = ()
