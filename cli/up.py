@@ -11,6 +11,8 @@ from cli.config import check_folder
 from cli.options import configs_option, prefix_option, read_settings, refuse, warn
 from runtime.lifecycle import stop_on_signals
 from runtime.pipeline.run import UpOptions, run_up
+from schemas.codec import decode
+from schemas.messages import Alert
 
 
 @click.command()
@@ -52,12 +54,12 @@ def up(configs: Path, prefix: str, duration: float | None, data: Path, kafka_por
         click.echo(f"topics of this run begin with {name}", err=True)
     show = None
     if sys.stdout.isatty():
-        from router.sinks.stdout import readable
+        from router.sinks.stdout import readable_line
 
         console = Console()
 
         def show(line: bytes) -> None:
-            console.print(readable(line), markup=False, highlight=False)
+            console.print(readable_line(decode(Alert, line)), markup=False, highlight=False)
 
     options = UpOptions(
         configs=configs,

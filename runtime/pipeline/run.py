@@ -96,7 +96,6 @@ def _with_kafka(options: UpOptions, kafka: KafkaSettings, stop: Stop) -> int:
         say(f"topics: {len(changed)} created or changed")
     _apply_rois(options, kafka)
     environ = {
-        **os.environ,
         **options.environ,
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "BACKSIGHT_CONFIGS": str(options.configs),

@@ -1,0 +1,46 @@
+# `make demo` and `make test` do all set-up themselves.
+VENV ?= .venv
+BIN := $(VENV)/bin
+export VENV
+
+.PHONY: demo up test check bench schemas locks clean setup-run setup-dev help
+
+help:            ## these lines
+	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: .*## /\t/'
+
+demo: setup-run  ## watch a synthetic yard for a minute: cameras, alerts, and a table against the truth
+	$(BIN)/backsight demo $(ARGS)
+
+up: setup-run    ## run the pipeline with the documents in configs/ (ARGS="--configs FOLDER")
+	$(BIN)/backsight up $(ARGS)
+
+test: setup-dev  ## every test; those whose service is missing skip, in CI they fail (ARGS="-k name")
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup-dev ## formatting, lint, types, import contracts, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m schemas.generate --check
+
+bench: setup-dev ## the measured figures, both sides in one run
+	$(BIN)/python -m tests.bench $(ARGS)
+
+schemas: setup-dev ## write schemas/json and schemas/asyncapi.yaml from the code
+	$(BIN)/python -m schemas.generate
+
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links --quiet pyproject.toml
+locks: setup-dev ## pin every dependency anew, with hashes
+	$(LOCK) --extra java -o requirements/run.lock
+	$(LOCK) -c requirements/run.lock --extra dev -o requirements/dev.lock
+	$(LOCK) -c requirements/dev.lock --extra dev --extra ultralytics -o requirements/ultralytics.lock
+
+clean:           ## stop the local Kafka and remove what was built and run here
+	-[ -x $(BIN)/backsight ] && $(BIN)/backsight kafka down
+	rm -rf $(VENV) .venv-ultralytics var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup-run setup-dev: setup-%:
+	@deploy/setup.sh $*
