@@ -27,7 +27,8 @@ from demos.yard.ground import (
 from demos.yard.incidents import Incident, incident_thing, outside_things, plan_incident
 from demos.yard.layout import CONVEYOR_Z, Layout, Thing, border_distance, lay_out, roi_document
 from demos.yard.lens import Lens, hang_lens
-from demos.yard.shapes import Stroke, footprint, sketch
+from demos.yard.shapes import footprint, sketch
+from demos.yard.strokes import Stroke
 from demos.yard.traffic import belt_logs, drifting, ground_logs, workers
 
 PERIOD_MS = 20_000
