@@ -19,7 +19,7 @@ from schemas.documents.rois import Rois
 from schemas.documents.services import Services
 from schemas.frames import SCHEMA as FRAME_SCHEMA
 from schemas.frames import FrameHead
-from schemas.topics import TOPICS, Topic
+from schemas.topics import DAY, HOUR, TOPICS, Topic
 
 FOLDER: Final = Path(__file__).parent
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -39,8 +39,47 @@ def generated() -> dict[Path, str]:
     for name, document in DOCUMENTS.items():
         schema = {"$schema": DIALECT, "title": name, **document.model_json_schema()}
         files[FOLDER / "json" / f"{name.removesuffix('.yaml')}-document.json"] = _json(schema)
+    files[FOLDER.parent / "docs" / "topics.md"] = topics_page()
     files[FOLDER / "asyncapi.yaml"] = yaml.safe_dump(asyncapi(), sort_keys=False, allow_unicode=True, width=120)
     return files
+
+
+def topics_page() -> str:
+    """The registry as a page for people."""
+    lines = [
+        "# Topics",
+        "",
+        "Generated from `schemas/topics.py` by `python -m schemas.generate`. `backsight topics apply` makes them,",
+        "`backsight topics describe` compares. A prefix (`--prefix`, `BACKSIGHT_PREFIX`) begins every name.",
+        "",
+        "| topic | key | value | partitions | policy | what for |",
+        "|---|---|---|---|---|---|",
+    ]
+    for topic in TOPICS:
+        value = topic.message
+        shown = f"`{value.__name__}` ({SCHEMAS[value]})" if isinstance(value, type) else value
+        kept = "for ever" if topic.retention_ms is None else _duration(topic.retention_ms)
+        partitions = f"{topic.partitions}{', by camera' if topic.by_camera else ''}"
+        cells = (
+            f"`{topic.name}`",
+            f"`{topic.key}`" if "<" in topic.key else topic.key,
+            shown,
+            partitions,
+            f"{topic.cleanup}, {kept}",
+            topic.why,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "Topics by camera have one partition count for ever: a camera is a partition (murmur2 of its id), a partition is",
+        "an order. Every producer here hashes with murmur2, as Java and Faust do.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _duration(milliseconds: int) -> str:
+    days, rest = divmod(milliseconds, DAY)
+    return f"{days} days" if days and not rest else f"{milliseconds // HOUR} h"
 
 
 def asyncapi() -> dict[str, Any]:
