@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from runtime.broker.errors import BrokerError
 from runtime.broker.java import Java
 from runtime.broker.ports import answers
 from runtime.broker.properties import HOST, LOG_FOLDER, jvm_options
-from runtime.broker.trouble import LOG_FILE, why_it_died
+from runtime.broker.trouble import LOG_FILE, mark_start, why_it_died
 
 PROPERTIES_FILE = "server.properties"
 _LOG_KEPT_BYTES = 8 * 2**20
@@ -69,14 +70,22 @@ def format_folder(installation: Installation, data: Path) -> None:
         raise BrokerError(f"Kafka could not be set up in {data}: {why_it_died(data, done.returncode)}")
 
 
-def spawn(installation: Installation, data: Path, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-    """Start the broker in a session of its own (a Ctrl-C in our terminal is not for it), its output in the log file."""
+def spawn(
+    installation: Installation, data: Path, options: Sequence[str] = (), *, bound: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start the broker in a session of its own (a Ctrl-C in our terminal is not for it), its output in the log file.
+
+    `bound`: it gets SIGTERM when the thread that started it ends. setpriv becomes Java, so the pid is Java's.
+    """
     log_path = data / LOG_FILE
     if log_path.exists() and log_path.stat().st_size > _LOG_KEPT_BYTES:
         log_path.replace(log_path.with_suffix(".log.1"))
+    mark_start(data)
     command = installation.command(
         "kafka.Kafka", [*jvm_options(data, installation.archive), *options], [PROPERTIES_FILE]
     )
+    if bound and (setpriv := shutil.which("setpriv")) is not None:
+        command = [setpriv, "--pdeathsig", "TERM", *command]
     with log_path.open("ab") as log:
         return subprocess.Popen(
             command,

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -15,7 +16,15 @@ from runtime.broker import ports, state
 from runtime.broker.errors import BrokerError
 from runtime.broker.installation import install
 from runtime.broker.jars import Say, exclusive
-from runtime.broker.launch import PROPERTIES_FILE, format_folder, is_formatted, responds, spawn, wait_until_ready
+from runtime.broker.launch import (
+    PROPERTIES_FILE,
+    Installation,
+    format_folder,
+    is_formatted,
+    responds,
+    spawn,
+    wait_until_ready,
+)
 from runtime.broker.properties import HOST, server_properties, write_properties
 from runtime.broker.state import BrokerState
 from runtime.broker.trouble import why_it_died
@@ -46,6 +55,7 @@ class LocalBroker:
 
     `port` None is 9092; 0 is a free one, kept for the folder's next start where it is still free then.
     `controller_port` (KRaft's own) is a free one unless given. `overrides` are further server.properties.
+    `bound`: it ends with the thread that started it, even by kill -9 (Linux's `setpriv`; elsewhere it does nothing).
     Several objects, also in several processes, may name the same folder: they speak of the same broker.
     """
 
@@ -56,6 +66,7 @@ class LocalBroker:
         controller_port: int | None = None,
         *,
         overrides: Mapping[str, str] | None = None,
+        bound: bool = False,
         start_seconds: float = START_SECONDS,
         say: Say = lambda _: None,
     ) -> None:
@@ -63,6 +74,7 @@ class LocalBroker:
         self._wanted_port = DEFAULT_PORT if port is None else port
         self._wanted_controller_port = controller_port or 0
         self._overrides = dict(overrides or {})
+        self._bound = bound
         self._start_seconds = start_seconds
         self._say = say
 
@@ -90,47 +102,19 @@ class LocalBroker:
     def start(self) -> bool:
         """Start and wait until it answers. True if this call started it, False if it was up. BrokerError says why not.
 
-        Data of earlier starts is kept. The broker outlives this process unless it is stopped.
+        Data of earlier starts is kept. The broker outlives this process unless it is stopped (or `bound`).
         """
         try:
             (self.data / "tmp").mkdir(parents=True, exist_ok=True)
+            with exclusive(self.data / "start.lock"):
+                known = state.read_state(self.data)
+                if known is not None and state.is_alive(known):
+                    self._wait_for_running(known)
+                    return False
+                self._launch(install(say=self._say), known)
+                return True
         except OSError as error:
-            raise BrokerError(f"The data folder {self.data} cannot be made: {error.strerror}.") from None
-        with exclusive(self.data / "start.lock"):
-            known = state.read_state(self.data)
-            if known is not None and state.is_alive(known):
-                self._wait_for_running(known)
-                return False
-            installation = install(say=self._say)
-            for _ in range(_PORT_TRIES):
-                port, controller_port = self._choose_ports(known)
-                write_properties(self.data / PROPERTIES_FILE, server_properties(port, controller_port, self._overrides))
-                for leftover in (self.data / "tmp").iterdir():  # native libraries of a broker that was killed
-                    leftover.unlink(missing_ok=True)
-                if not is_formatted(self.data):
-                    format_folder(installation, self.data)
-                child = spawn(installation, self.data)
-                fresh = BrokerState(
-                    pid=child.pid,
-                    born=state.adopt(child),
-                    port=port,
-                    controller_port=controller_port,
-                    started_at=time.time_ns() // 1_000_000,
-                    java=f"{installation.java.major} {installation.java.path}",
-                )
-                state.write_state(self.data, fresh)
-                if wait_until_ready(port, lambda fresh=fresh: state.is_alive(fresh), self._start_seconds):  # type: ignore[misc]
-                    return True
-                if state.is_alive(fresh):
-                    self._end(fresh, signal.SIGKILL, STOP_SECONDS)
-                    raise BrokerError(
-                        f"The local Kafka did not answer within {self._start_seconds:.0f} s and was ended: "
-                        + why_it_died(self.data)
-                    )
-                if ports.is_free(port) and ports.is_free(controller_port):
-                    break
-                known = None  # a port was taken between our look and Kafka's: others, unless this one was asked for
-        raise BrokerError(f"The local Kafka died while starting: {why_it_died(self.data, state.exit_status(fresh))}")
+            raise BrokerError(f"The local Kafka cannot use {self.data}: {error.strerror or error}.") from None
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
         """End it cleanly (SIGTERM; SIGKILL after `seconds`). False if it was not running."""
@@ -170,6 +154,38 @@ class LocalBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _launch(self, installation: Installation, known: BrokerState | None) -> None:
+        for _ in range(_PORT_TRIES):
+            port, controller_port = self._choose_ports(known)
+            self._prepare(installation, port, controller_port)
+            child = spawn(installation, self.data, bound=self._bound)
+            fresh = BrokerState(
+                pid=child.pid,
+                born=state.adopt(child),
+                port=port,
+                controller_port=controller_port,
+                started_at=time.time_ns() // 1_000_000,
+                java=f"{installation.java.major} {installation.java.path}",
+            )
+            state.write_state(self.data, fresh)
+            if wait_until_ready(port, partial(state.is_alive, fresh), self._start_seconds):
+                return
+            if state.is_alive(fresh):
+                self._end(fresh, signal.SIGKILL, STOP_SECONDS)
+                why = why_it_died(self.data)
+                raise BrokerError(f"The local Kafka did not answer within {self._start_seconds:.0f} s: {why}")
+            if ports.is_free(port) and ports.is_free(controller_port):
+                break
+            known = None  # somebody took a port between our look and Kafka's: try others, unless it was asked for
+        raise BrokerError(f"The local Kafka died while starting: {why_it_died(self.data, state.exit_status(fresh))}")
+
+    def _prepare(self, installation: Installation, port: int, controller_port: int) -> None:
+        for leftover in (self.data / "tmp").iterdir():  # native libraries of a broker that was killed
+            leftover.unlink(missing_ok=True)
+        write_properties(self.data / PROPERTIES_FILE, server_properties(port, controller_port, self._overrides))
+        if not is_formatted(self.data):
+            format_folder(installation, self.data)
 
     def _wait_for_running(self, known: BrokerState) -> None:
         if self._wanted_port not in (0, known.port):

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 LOG_FILE = "kafka.log"
-_READ_BYTES = 64 * 1024
-_SHOWN_LINES = 12
+_MARK = "---- a broker starts here ----"
+_READ_BYTES = 256 * 1024
+_FULL_MB = 16  # one log segment
+_SHOWN_ERRORS, _SHOWN_LINES = 6, 4
 
 _SIGNS = (
     ("No space left on device", "the disk under {data} is full ({free} MB free). Make room and start it again."),
@@ -23,8 +25,36 @@ _SIGNS = (
 )
 
 
-def tail(data: Path, lines: int = _SHOWN_LINES) -> list[str]:
-    """The last lines of the broker's log; none if there is no log."""
+def mark_start(data: Path) -> None:
+    """Begin a new part of the log: what an earlier broker said does not explain the end of the next one."""
+    with (data / LOG_FILE).open("a", encoding="utf-8") as opened:
+        opened.write(f"{_MARK}\n")
+
+
+def why_it_died(data: Path, exit_status: int | None = None) -> str:
+    """One sentence, then the log's last lines. `exit_status` as of subprocess, where it is known."""
+    lines = _since_start(data)
+    text = "\n".join(lines)
+    wrong = [line for line in lines if "[ERROR]" in line or "Exception" in line or "Error:" in line]
+    reason = next((said for sign, said in _SIGNS if sign in text), None)
+    shown = wrong[-_SHOWN_ERRORS:] + lines[-_SHOWN_LINES:]
+    if _free_mb(data) < _FULL_MB:  # the log lies on the same disk, so it cannot say so itself
+        reason = _SIGNS[0][1]
+    if reason is not None:
+        reason = reason.format(data=data, free=_free_mb(data))
+    elif wrong:
+        reason = "its log says why."
+    else:
+        by = f"signal {-exit_status}" if exit_status is not None and exit_status < 0 else "kill -9, or no memory left"
+        reason = f"it was ended from outside ({by}); its log knows of no error."
+        shown = lines[-2:]
+    if not lines:
+        return f"{reason} It left no log in {data}."
+    said_once = dict.fromkeys(f"  {line[:300]}" for line in shown)
+    return "\n".join([reason, f"From {data / LOG_FILE}:", *said_once])
+
+
+def _since_start(data: Path) -> list[str]:
     path = data / LOG_FILE
     try:
         with path.open("rb") as opened:
@@ -32,25 +62,11 @@ def tail(data: Path, lines: int = _SHOWN_LINES) -> list[str]:
             text = opened.read().decode("utf-8", errors="replace")
     except OSError:
         return []
-    return [line[:300] for line in text.splitlines() if line.strip()][-lines:]
-
-
-def why_it_died(data: Path, exit_status: int | None = None) -> str:
-    """One sentence, then the log's last lines. `exit_status` as of subprocess, where it is known."""
-    text = "\n".join(tail(data, lines=2000))
-    reason = next((said for sign, said in _SIGNS if sign in text), None)
-    if reason is not None:
-        reason = reason.format(data=data, free=_free_mb(data))
-    elif exit_status is not None and exit_status < 0:
-        reason = f"it was killed by signal {-exit_status}."
-    else:
-        reason = "its log says why."
-    shown = "\n".join(f"  {line}" for line in tail(data))
-    return f"{reason}\nThe end of {data / LOG_FILE}:\n{shown}" if shown else f"{reason} It left no log."
+    return [line for line in text.rpartition(_MARK)[2].splitlines() if line.strip()]
 
 
 def _free_mb(data: Path) -> int:
     try:
         return shutil.disk_usage(data).free // 2**20
     except OSError:
-        return 0
+        return _FULL_MB  # nothing is known
