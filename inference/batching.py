@@ -7,6 +7,7 @@ the byte.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from schemas.frames import FrameHead, Mode
@@ -68,10 +69,10 @@ class Batches(Generic[Item]):
             return None
         return max(0, self._live[0].since_ms + self._wait_ms - now_ms)
 
-    def forget(self, items: set[int]) -> None:
-        """Takes away the items whose `id()` is given: their partition is somebody else's now."""
-        self._live = deque(waiting for waiting in self._live if id(waiting.item) not in items)
-        self._complete = deque(item for item in self._complete if id(item) not in items)
+    def forget(self, gone: Callable[[Item], bool]) -> None:
+        """Takes away the items of which ``gone`` is true: their partition is somebody else's now."""
+        self._live = deque(waiting for waiting in self._live if not gone(waiting.item))
+        self._complete = deque(item for item in self._complete if not gone(item))
 
 
 class BatchLimit:

@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from runtime.logs import get_logger
 from schemas.documents.reading import Document, read_document, read_yaml
@@ -25,11 +25,19 @@ class BadModel(ValueError):
     """A model that cannot be used as it is; the text says what was found and what was expected."""
 
 
+def _whole_number_as_text(written: Any) -> Any:
+    # YAML reads 1.10 as 1.1: only whole numbers survive being written without quotes.
+    return str(written) if type(written) is int else written
+
+
+Version = Annotated[str, BeforeValidator(_whole_number_as_text), StringConstraints(min_length=1, max_length=100)]
+
+
 class RegisteredModel(Document):
     """One entry of the registry. ``path`` is relative to the registry's folder, or to the folder above it."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
-    version: Annotated[str, StringConstraints(min_length=1, max_length=100, coerce_numbers_to_str=True)]
+    version: Version
     path: str
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     format: str = "onnx"

@@ -69,7 +69,7 @@ def _report(error: KafkaError) -> None:
 def producer(kafka: KafkaSettings, client_id: str, **overrides: Any) -> Producer:
     """A producer: idempotent, acks from all, murmur2 as Faust and Java hash keys, 2 MiB at most.
 
-    ``overrides`` are librdkafka settings with underscores for dots.
+    ``overrides`` are librdkafka settings with underscores for dots, or callbacks.
     """
     return Producer(
         {
@@ -175,4 +175,5 @@ def _fetching() -> dict[str, Any]:
 
 
 def _dotted(overrides: dict[str, Any]) -> dict[str, Any]:
-    return {name.replace("_", "."): value for name, value in overrides.items()}
+    # Callbacks (on_commit, stats_cb) are the client's own and are spelt with underscores.
+    return {name if callable(value) else name.replace("_", "."): value for name, value in overrides.items()}

@@ -38,6 +38,9 @@ BATCH_SIZE = Histogram(
 )
 INFERENCE_SECONDS = Histogram("backsight_inference_duration_seconds", "detecting one batch", buckets=_AGES)
 FRAMES_SKIPPED = Counter("backsight_frames_skipped_total", "frames that were not inferred", ["reason"])
+OUT_OF_MEMORY = Counter(
+    "backsight_inference_out_of_memory_total", "batches that the device's memory did not hold; each is halved"
+)
 MODEL_INFO = Gauge("backsight_model_info", "1 for the model that runs", ["name", "version", "sha256"])
 
 # Rules

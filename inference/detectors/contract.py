@@ -21,6 +21,7 @@ __all__ = [
     "FrameName",
     "Identity",
     "OutOfMemory",
+    "batch_size",
     "device_fault",
 ]
 
@@ -72,6 +73,10 @@ class Detector(Protocol):
     def input_size(self) -> tuple[int, int] | None:
         """(width, height) into which pictures are scaled: none need be decoded larger. None: give them whole."""
 
+    @property
+    def batch_size(self) -> int:
+        """How many pictures it is best asked for at once, at most."""
+
     def detect(
         self, pictures: Sequence[Picture], names: Sequence[FrameName] | None = None
     ) -> list[tuple[Detection, ...]]:
@@ -80,6 +85,15 @@ class Detector(Protocol):
         ``names`` are those of the frames where there are any (an uploaded picture has none). Raises `OutOfMemory`,
         `DeviceLost`.
         """
+
+
+def batch_size(settings: DetectorSettings, fixed: int | None = None) -> int:
+    """How many pictures go to the detector at once: as many as the model is fixed to, else what the settings say.
+
+    On a CPU one: pictures together take as long there as one after the other (112 ms for one, 119 ms each for four,
+    YOLOv8n at 640 x 640, one thread), so a batch would only make all of them late.
+    """
+    return fixed or (settings.batch_size if settings.device != "cpu" else 1)
 
 
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "cuda failure 2:", "alloc_failed", "cudaerrormemoryall")

@@ -20,7 +20,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from inference import boxes
-from inference.detectors.contract import BadModel, DetectorSettings, FrameName, Identity, device_fault
+from inference.detectors.contract import BadModel, DetectorSettings, FrameName, Identity, batch_size, device_fault
 from inference.device import CPU, NoDevice
 from inference.onnx_file import OnnxHead, read_onnx_head
 from inference.pictures import Picture
@@ -58,6 +58,8 @@ def _session(path: Path, head: OnnxHead, settings: DetectorSettings) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.log_severity_level = _QUIET
+    # Threads that wait for work by spinning take the cores from the other stages.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = _providers(settings, path)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -135,6 +137,7 @@ class OnnxDetector:
         self._type = _INPUTS[inputs[0].type]
         pictures, _channels, height, width = inputs[0].shape
         self._fixed_batch = pictures if isinstance(pictures, int) and pictures > 0 else None
+        self.batch_size = batch_size(settings, self._fixed_batch)
         exported = head.input_size or (DEFAULT_SIDE, DEFAULT_SIDE)
         self._size = (
             width if isinstance(width, int) else exported[0],

@@ -88,6 +88,7 @@ class ScriptedDetector:
         self.labels = labels
         self.device = settings.device
         self.input_size: tuple[int, int] | None = None
+        self.batch_size = settings.batch_size
         self._by_frame = by_frame
         self._by_picture = by_picture
         self._seconds = seconds

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from inference import boxes
-from inference.detectors.contract import BadModel, DetectorSettings, FrameName, Identity, device_fault
+from inference.detectors.contract import BadModel, DetectorSettings, FrameName, Identity, batch_size, device_fault
 from inference.device import CPU, NoDevice
 from inference.onnx_file import read_names
 from inference.pictures import Picture
@@ -89,6 +89,7 @@ class UltralyticsDetector:
         self.model: Model = identity.model
         self.device = settings.device
         self.input_size: tuple[int, int] | None = None
+        self.batch_size = batch_size(settings)
         self._network = network
         self._settings = settings
         labels = read_names(repr(network.names))

@@ -1,0 +1,155 @@
+"""The inference stage as a process: opens the detector, then joins the group, and ends with an exit code that tells.
+
+The order matters: the model is loaded and has looked at a picture before the group is joined, so that a consumer that
+has partitions is one that can work.
+"""
+
+import os
+from typing import Final
+
+from inference.detectors import device_for, open_detector
+from inference.detectors.contract import BadModel, Detector, DeviceLost, OutOfMemory
+from inference.device import Claim, NoDevice, claim
+from inference.flow import STAGE, BrokerTrouble, Flow, TooManyBad
+from runtime.dead_letters import DeadLetters
+from runtime.health import Health
+from runtime.kafka import BrokerUnreachable, KafkaError, KafkaException, TopicPartition, admin, consumer, producer
+from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_DEVICE, EXIT_FAULT, EXIT_OK, Stop
+from runtime.logs import get_logger
+from runtime.metrics import MODEL_INFO
+from runtime.settings import Settings
+from schemas.problems import BadDocument
+from schemas.topics import DETECTIONS, FRAMES
+
+GROUP: Final = "inference"
+BROKER_SECONDS: Final = 30.0
+"""How long a start waits for a broker; afterwards whoever supervises us may try again."""
+
+log = get_logger(__name__)
+
+
+class TopicsMissing(RuntimeError):
+    """The topics are not there, or do not fit together."""
+
+
+def run(settings: Settings, stop: Stop) -> int:
+    """Runs until ``stop`` is set; answers the exit code."""
+    health = Health(STAGE)
+    loaded: list[Detector] = []
+    health.check("model", lambda: None if loaded else "is being loaded")
+    flows: list[Flow] = []
+    health.check("assigned", lambda: None if flows and flows[0].assigned else "has no partitions yet")
+    if settings.health_port is not None:
+        health.serve(settings.health_port)
+    held: Claim | None = None
+    try:
+        told = settings.services.inference
+        held = claim(device_for(told))
+        detector = open_detector(told, device=held.device, floor=settings.floor)
+        loaded.append(detector)
+        model = detector.model
+        MODEL_INFO.labels(model.name, model.version, model.sha256).set(1)
+        log.info(
+            "model_loaded",
+            model=model.name,
+            version=model.version,
+            sha256=model.sha256,
+            device=detector.device,
+            labels=list(detector.labels),
+        )
+        return _serve(settings, stop, detector, health, flows)
+    except (BadModel, BadDocument) as error:
+        log.error("model_refused", reason=str(error))
+        return EXIT_CONFIG
+    except (NoDevice, DeviceLost, OutOfMemory) as error:
+        log.error("device_unusable", reason=str(error))
+        return EXIT_DEVICE
+    except (BrokerUnreachable, BrokerTrouble, TopicsMissing) as error:
+        log.error("broker_unusable", reason=str(error))
+        return EXIT_BROKER
+    except TooManyBad as error:
+        log.error("too_many_bad_frames", reason=str(error))
+        return EXIT_FAULT
+    finally:
+        if held is not None:
+            held.release()
+        health.close()
+
+
+def _serve(settings: Settings, stop: Stop, detector: Detector, health: Health, flows: list[Flow]) -> int:
+    frames, detections = FRAMES.full_name(settings.prefix), DETECTIONS.full_name(settings.prefix)
+    client_id = f"backsight-inference-{os.getpid()}"
+    check_topics(settings, frames, detections)
+    told = settings.services.inference
+    client = consumer(
+        settings.kafka,
+        f"{settings.prefix}{GROUP}",
+        client_id,
+        # librdkafka would hold 64 MB, some 400 frames, in secret: that is staleness nobody sees.
+        queued_max_messages_kbytes=16384,
+        queued_min_messages=16,
+        fetch_wait_max_ms=50,
+        # Longer than the slowest batch on a CPU.
+        max_poll_interval_ms=120_000,
+        on_commit=lambda error, places: _on_commit(flows, error, places),
+    )
+    # A broker that is away for hours is waited for: what was read is kept, and nothing more is read meanwhile.
+    sender = producer(settings.kafka, client_id, message_timeout_ms=0)
+    # A letter must not be behind events that wait: it has a producer of its own, and gives up before `deliver` does.
+    letters = DeadLetters(
+        producer(settings.kafka, f"{client_id}-letters", message_timeout_ms=20_000), settings.prefix, STAGE
+    )
+    flow = Flow(
+        detector,
+        client,
+        sender,
+        letters,
+        detections,
+        floor=settings.floor,
+        batch_wait_ms=told.batch_wait_ms,
+        staleness_ms=round(told.staleness_seconds * 1000),
+    )
+    flows.append(flow)
+    try:
+        flow.subscribe(frames)
+        while not stop.is_set():
+            health.beat()
+            flow.turn()
+        if not flow.drain():
+            raise BrokerUnreachable("the broker did not take the last events; their frames will be looked at again")
+        log.info("drained")
+    except TooManyBad:
+        # What was buried is safe, so the next process need not bury it again.
+        flow.drain()
+        raise
+    finally:
+        flow.close()
+    return EXIT_OK
+
+
+def _on_commit(flows: list[Flow], error: KafkaError | None, places: list[TopicPartition]) -> None:
+    if flows:
+        flows[0].committed(error, places)
+
+
+def check_topics(settings: Settings, frames: str, detections: str) -> None:
+    """Raises `BrokerUnreachable` or `TopicsMissing`, with what to do.
+
+    An event goes to the partition of its frame, so both topics must have equally many.
+    """
+    try:
+        found = admin(settings.kafka).list_topics(timeout=BROKER_SECONDS).topics
+    except KafkaException as error:
+        raise BrokerUnreachable(
+            f"no Kafka broker answered at {settings.kafka.bootstrap_servers} within {BROKER_SECONDS:g} s "
+            f"({error.args[0].str()}); `backsight kafka up` starts a local one"
+        ) from None
+    missing = [name for name in (frames, detections) if name not in found or not found[name].partitions]
+    if missing:
+        raise TopicsMissing(f"there is no topic {' or '.join(missing)}; `backsight topics apply` creates the topics")
+    counts = {name: len(found[name].partitions) for name in (frames, detections)}
+    if len(set(counts.values())) > 1:
+        raise TopicsMissing(
+            f"an event goes to the partition of its frame, but {frames} has {counts[frames]} partitions "
+            f"and {detections} {counts[detections]}"
+        )
