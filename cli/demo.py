@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cli.config import check_folder
 from cli.options import read_settings, refuse
-from demos.yard_demo import CAMERAS, YardDemo
+from demos.yard_demo import CAMERAS, YardDemo, yards_of
 from router.sinks.stdout import readable_line
 from runtime.broker.ports import is_free, pick_free
 from runtime.lifecycle import EXIT_FAULT, EXIT_OK, stop_on_signals
@@ -38,7 +38,7 @@ def demo(duration: float, cameras: int, seed: int, keep: bool, rtsp: bool | None
     stop = stop_on_signals()
     console = Console(stderr=True)
     folder = Path(tempfile.mkdtemp(prefix="backsight-demo-"))
-    scene = YardDemo(folder, seed, CAMERAS[:cameras], duration)
+    scene = YardDemo(folder, yards_of(seed, cameras), duration)
     try:
         scene.prepare(lambda text: console.print(text, highlight=False), rtsp=rtsp)
         settings, environ = read_settings(scene.configs, "")

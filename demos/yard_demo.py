@@ -1,8 +1,9 @@
 """The demo: a few cameras over the synthetic yard, watched by the whole pipeline, compared with the truth after."""
 
+import multiprocessing
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,8 +45,7 @@ class YardDemo:
     """What one run of the demo holds: its folder, its cameras, its RTSP server, and afterwards what was seen."""
 
     folder: Path
-    seed: int
-    cameras: tuple[str, ...]
+    yards: Mapping[str, Yard]
     seconds: float
     server: RtspServer | None = None
     rows: list[Row] = field(default_factory=list)
@@ -57,9 +57,10 @@ class YardDemo:
         """The documents that `backsight up` is given."""
         return self.folder / "configs"
 
-    def yard(self, camera: str) -> Yard:
-        """The scene as this camera sees it."""
-        return Yard(seed=self.seed, camera=camera)
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The ids of the cameras."""
+        return tuple(self.yards)
 
     def prepare(self, say: Callable[[str], None], *, rtsp: bool | None = None) -> None:
         """Films the clips, starts the RTSP server where GStreamer is there, and writes the documents.
@@ -70,10 +71,11 @@ class YardDemo:
         clips.mkdir(parents=True, exist_ok=True)
         self.configs.mkdir(exist_ok=True)
         began = time.monotonic()
-        with ProcessPoolExecutor(max_workers=2) as pool:
+        # Spawned, not forked: the caller may have threads already.
+        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
             jobs = [
-                pool.submit(_film, clips / f"{name}.mp4", self.seed, name, self.seconds + SPARE_SECONDS)
-                for name in self.cameras
+                pool.submit(_film, clips / f"{name}.mp4", yard, self.seconds + SPARE_SECONDS)
+                for name, yard in self.yards.items()
             ]
             paths = {name: job.result() for name, job in zip(self.cameras, jobs, strict=True)}
         say(f"filmed {len(paths)} clips of the yard in {time.monotonic() - began:.0f} s")
@@ -88,7 +90,7 @@ class YardDemo:
         self._write(
             "cameras.yaml", [{"id": name, "url": urls[name], "fps_target": FPS_TARGET} for name in self.cameras]
         )
-        self._write("rois.yaml", [self.yard(name).roi_document() for name in self.cameras])
+        self._write("rois.yaml", [{**yard.roi_document(), "camera_id": name} for name, yard in self.yards.items()])
         services = {"inference": {"model_path": str(MODEL)}}
         (self.configs / "services.yaml").write_text(yaml.safe_dump(services), encoding="utf-8")
 
@@ -107,10 +109,10 @@ class YardDemo:
         finally:
             log.close()
         expected = []
-        for name in self.cameras:
+        for name, yard in self.yards.items():
             revision = log.at(name, round(time.time() * 1000))
             if revision is not None:
-                expected += expected_alerts(frames, self.yard(name), revision)
+                expected += expected_alerts(frames, yard, revision)
         self.rows = compare(expected, sent_alerts(kafka, prefix), TOLERANCE_MS)
 
     def close(self) -> None:
@@ -155,8 +157,13 @@ class YardDemo:
         )
 
 
-def _film(path: Path, seed: int, camera: str, seconds: float) -> Path:
-    write_clip(path, Yard(seed=seed, camera=camera), seconds, fps=CLIP_FPS)
+def yards_of(seed: int, count: int) -> dict[str, Yard]:
+    """So many cameras over the yard of one seed."""
+    return {name: Yard(seed=seed, camera=name) for name in CAMERAS[:count]}
+
+
+def _film(path: Path, yard: Yard, seconds: float) -> Path:
+    write_clip(path, yard, seconds, fps=CLIP_FPS)
     return path
 
 

@@ -71,8 +71,8 @@ def topics_page() -> str:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Topics by camera have one partition count for ever: a camera is a partition (murmur2 of its id), a partition is",
-        "an order. Every producer here hashes with murmur2, as Java and Faust do.",
+        "Topics by camera have one partition count for ever: a camera is a partition (murmur2 of its id), a partition",
+        "is an order. Every producer here hashes with murmur2, as Java and Faust do.",
     ]
     return "\n".join(lines) + "\n"
 
