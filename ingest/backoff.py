@@ -25,8 +25,10 @@ def wait_before(failures: int, chance: float, *, refused: bool = False) -> float
     left = failures
     for attempts, seconds in LADDER:
         if left <= attempts:
-            break
+            return seconds * _spread(chance)
         left -= attempts
-    else:
-        seconds = LAST_SECONDS
-    return seconds * (1 + JITTER * (2 * chance - 1))
+    return LAST_SECONDS * _spread(chance)
+
+
+def _spread(chance: float) -> float:
+    return 1 + JITTER * (2 * chance - 1)
