@@ -36,8 +36,8 @@ _FIXED: Mapping[str, str] = {
     "group.consumer.min.session.timeout.ms": "6000",
     "group.consumer.session.timeout.ms": "6000",
     # After a kill -9 the controller refuses the new broker until the old registration's session has timed out, and
-    # the broker asks again after 0.1, 0.2, 0.4, … s: at the default 9 s it is let in at the ask after 12.7 s, at 3 s
-    # at the one after 3.1 s (docs/decisions/local-kafka.md has both, measured). Shorter would fence a stalled machine.
+    # the broker asks again once per heartbeat: 12 s to ready at Kafka's own 9 s and 2 s, 4.7 s at these, measured on a
+    # loaded machine (docs/decisions/local-kafka.md). Shorter would fence a broker that a busy machine holds up.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
     # Old frames go in whole segments: 16 MiB instead of 1 GiB lets a size bound of 100 MB mean something.

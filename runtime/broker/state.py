@@ -50,14 +50,18 @@ def adopt(child: subprocess.Popen[bytes]) -> str:
 
 
 def born(pid: int) -> str | None:
-    """When the process started, as the system words it; None when there is no such process (zombies do not count)."""
+    """When the process started, as the system words it; None when there is no such process.
+
+    A zombie does not count, but one whose other threads are still ending does: they hold the ports.
+    """
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
         try:
             fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:
             return None
-        return None if fields[0] == "Z" else fields[19]  # starttime, in ticks since boot
+        state, threads, since_boot = fields[0], int(fields[17]), fields[19]
+        return None if state == "Z" and threads <= 1 else since_boot
     listed = subprocess.run(["ps", "-o", "lstart=,stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     line = listed.stdout.strip()
     return None if not line or line.rsplit(maxsplit=1)[-1].startswith("Z") else line.rsplit(maxsplit=1)[0]
@@ -66,8 +70,8 @@ def born(pid: int) -> str | None:
 def is_alive(state: BrokerState) -> bool:
     """Whether the very process of `state` runs."""
     child = _children.get((state.pid, state.born))
-    if child is not None and child.poll() is not None:
-        return False
+    if child is not None:
+        return child.poll() is None
     return born(state.pid) == state.born
 
 

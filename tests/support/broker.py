@@ -60,11 +60,11 @@ def remove_prefixed(bootstrap: str, prefix: str) -> None:
     remove_topics(cluster, [name for name in cluster.list_topics(timeout=10).topics if name.startswith(prefix)])
 
 
-def write_all(bootstrap: str, topic: str, values: list[bytes], key: bytes | None = None) -> None:
-    """Write records one after the other, each acknowledged."""
+def write_all(bootstrap: str, topic: str, values: list[bytes], key: bytes | None = None, seconds: float = 30.0) -> None:
+    """Write records one after the other, each acknowledged within `seconds` (else BrokerUnreachable)."""
     sender = producer(settings(bootstrap), "test-writer")
     for value in values:
-        deliver(sender, topic, value=value, key=key)
+        deliver(sender, topic, value=value, key=key, seconds=seconds)
 
 
 def read_all(bootstrap: str, topic: str, seconds: float = 20.0) -> list[Message]:
