@@ -26,6 +26,7 @@ from runtime.kafka import (
     KafkaException,
     Message,
     TopicPartition,
+    admin,
     consumer,
     producer,
     wait_for_broker,
@@ -37,7 +38,7 @@ from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.messages import Alert, Delivery
 from schemas.problems import BadDocument, Undecodable
-from schemas.topics import ALERTS
+from schemas.topics import ALERTS, DEAD_LETTERS, DELIVERIES
 
 MOST_PENDING: Final = 256
 """Alerts read and not ended. At this many the partitions are paused, so memory does not grow while a sink is away."""
@@ -149,7 +150,7 @@ class SinkStage:
 
     def _trouble(self, error: KafkaError) -> None:
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise Fault(EXIT_BROKER, f"the topic {self._alerts} does not exist; `backsight topics apply` makes it")
+            raise Fault(EXIT_BROKER, f"there is no topic {self._alerts} any more")
         if error.fatal():
             raise Fault(EXIT_BROKER, error.str())
         log.warning("consume_trouble", code=error.name(), reason=error.str())
@@ -317,6 +318,16 @@ class SinkStage:
         self._told.close()
 
 
+def check_topics(settings: Settings) -> None:
+    """Raises `Fault` naming every topic of ours that is missing: a group that subscribes to one waits in silence."""
+    found = admin(settings.kafka, "backsight-router").list_topics(timeout=10).topics
+    missing = [
+        name for topic in (ALERTS, DELIVERIES, DEAD_LETTERS) if (name := topic.full_name(settings.prefix)) not in found
+    ]
+    if missing:
+        raise Fault(EXIT_BROKER, f"there is no topic {' or '.join(missing)}; `backsight topics apply` creates them")
+
+
 def configured_sink(settings: Settings) -> Sink:
     """The sink that `ALERTING_PROTOCOL` names; raises `BadDocument`."""
     alerting = settings.services.alerting
@@ -334,6 +345,7 @@ def run(settings: Settings, stop: Stop) -> int:
     health = Health("router")
     try:
         wait_for_broker(settings.kafka)
+        check_topics(settings)
         if settings.health_port is not None:
             health.serve(settings.health_port)
         log.info("router_started", sink=sink.name, topic=ALERTS.full_name(settings.prefix))
