@@ -15,7 +15,7 @@ from demos.yard import Yard
 from demos.yard.timecode import read as read_timecode
 from rules.engine import compile_rules, step
 from rules.state import CameraState
-from runtime.kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition, reader
+from runtime.kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition, log_spans, reader
 from runtime.settings import KafkaSettings
 from schemas.codec import decode
 from schemas.effective import RoiRevision
@@ -59,12 +59,7 @@ def read_topic(kafka: KafkaSettings, topic: str) -> Iterable[tuple[int, int, byt
     """(partition, offset, key, value, headers) of every record up to the log's end at the start of the reading."""
     client = reader(kafka, "backsight-truth")
     try:
-        partitions = client.list_topics(topic, timeout=10).topics[topic].partitions
-        ends = {}
-        for number in partitions:
-            low, high = client.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
-            if high > low:
-                ends[number] = high
+        ends = {number: high for number, (low, high) in log_spans(client, topic).items() if high > low}
         client.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in ends])
         while ends:
             record = client.poll(READ_SECONDS)

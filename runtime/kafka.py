@@ -1,5 +1,6 @@
 """The only door to confluent-kafka: clients with the settings that every stage shares."""
 
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -35,6 +36,8 @@ __all__ = [
     "admin",
     "consumer",
     "deliver",
+    "log_span",
+    "log_spans",
     "producer",
     "reader",
     "wait_for_broker",
@@ -159,6 +162,33 @@ def deliver(
         raise BrokerUnreachable(f"{topic}: the broker did not take a record within {seconds:g} s")
     if failed[0] is not None:
         raise BrokerUnreachable(f"{topic}: {failed[0].str()}")
+
+
+def log_span(client: Consumer, partition: TopicPartition, seconds: float = 10.0) -> tuple[int, int]:
+    """The partition's first offset and its log end. Raises `BrokerUnreachable` when nobody tells within ``seconds``.
+
+    A topic that was made a moment ago has no leader for some tenths of a second: that is waited for.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            low, high = client.get_watermark_offsets(partition, timeout=seconds)
+            return int(low), int(high)
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                raise BrokerUnreachable(f"{partition.topic}: {error.args[0].str()}") from None
+            time.sleep(0.1)
+
+
+def log_spans(client: Consumer, topic: str) -> dict[int, tuple[int, int]]:
+    """`log_span` of every partition of the topic; raises `BrokerUnreachable` where there is no such topic."""
+    try:
+        described = client.list_topics(topic, timeout=10).topics[topic]
+    except KafkaException as error:
+        raise BrokerUnreachable(f"{topic}: {error.args[0].str()}") from None
+    if described.error is not None:
+        raise BrokerUnreachable(f"{topic}: {described.error.str()}; `backsight topics apply` makes the topics")
+    return {number: log_span(client, TopicPartition(topic, number)) for number in described.partitions}
 
 
 DeliveryReport = Callable[[KafkaError | None, Message], None]

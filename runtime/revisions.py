@@ -13,10 +13,10 @@ from runtime.kafka import (
     BrokerUnreachable,
     Consumer,
     KafkaError,
-    KafkaException,
     Producer,
     TopicPartition,
     deliver,
+    log_span,
     reader,
 )
 from runtime.logs import get_logger
@@ -88,15 +88,11 @@ class RevisionLog:
         Raises `BrokerUnreachable` when the topic's end cannot be learned or reached.
         """
         began = round(time.time() * 1000)
-        partition = TopicPartition(self._topic, 0)
-        try:
-            if not self._assigned:
-                self._consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
-                self._assigned = True
-            _, end = self._consumer.get_watermark_offsets(partition, timeout=ENDS_SECONDS)
-        except KafkaException as error:
-            raise BrokerUnreachable(f"{self._topic}: {error.args[0].str()}") from None
         deadline = time.monotonic() + ENDS_SECONDS
+        if not self._assigned:
+            self._consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
+            self._assigned = True
+        _, end = log_span(self._consumer, TopicPartition(self._topic, 0), ENDS_SECONDS)
         while self._next < end:
             record = self._consumer.poll(0.2)
             if record is None:
@@ -120,6 +116,11 @@ class RevisionLog:
     def at(self, camera_id: str, captured_at: int) -> RoiRevision | None:
         """See `RevisionHistory.at`; of what the last `refresh` saw."""
         return self.history.at(camera_id, captured_at)
+
+    @property
+    def position(self) -> int:
+        """The offset up to which `history` has the topic."""
+        return self._next
 
     def close(self) -> None:
         """Gives the connection back."""

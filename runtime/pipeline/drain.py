@@ -6,7 +6,7 @@ from typing import Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions
 
-from runtime.kafka import AdminClient, KafkaException, TopicPartition, reader
+from runtime.kafka import AdminClient, KafkaException, log_spans, reader
 from runtime.settings import KafkaSettings
 
 IDLE_SECONDS: Final = 60.0
@@ -22,11 +22,7 @@ def log_ends(kafka: KafkaSettings, topic: str) -> dict[int, int]:
     """The log end of every partition that holds anything, at this moment."""
     client = reader(kafka, "backsight-drain")
     try:
-        partitions = client.list_topics(topic, timeout=10).topics[topic].partitions
-        ends = {
-            number: client.get_watermark_offsets(TopicPartition(topic, number), timeout=10) for number in partitions
-        }
-        return {number: high for number, (low, high) in ends.items() if high > low}
+        return {number: high for number, (low, high) in log_spans(client, topic).items() if high > low}
     finally:
         client.close()
 
