@@ -59,6 +59,7 @@ def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_records_outlive_a_stop_and_a_kill(new_broker: NewBroker) -> None:
     broker = new_broker()
     assert broker.start()
@@ -151,6 +152,7 @@ def test_a_bound_broker_ends_with_the_process_that_started_it(new_broker: NewBro
     until(lambda: broker.pid is None)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_broker_and_is_said(new_broker: NewBroker, tmp_path: Path) -> None:
     small = tmp_path / "kafka"
     small.mkdir()
