@@ -1,0 +1,232 @@
+"""Detection events made up from a seed, and rules workers to judge them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions
+
+from rules.engine import compile_rules, step
+from rules.state import NEW_CAMERA
+from runtime.kafka import KafkaError, KafkaException, TopicPartition, admin, producer
+from runtime.revisions import publish_revision
+from schemas.codec import decode, encode, schema_header
+from schemas.documents.rois import CameraRois, RoiDefaults, effective_rules
+from schemas.effective import RoiRevision, revision_of
+from schemas.messages import Alert, Detection, DetectionEvent, FrameRef, Model
+from tests.support.broker import read_all, settings
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGAN = 1_790_000_000_123
+"""When the made-up events begin, ms UTC: in the past, so that no event waits for the clock."""
+MODEL = Model(name="made-up", version="1", sha256="0" * 64)
+
+
+def revision(camera_id: str, rois: int = 1, **roi: object) -> RoiRevision:
+    """The first revision of a camera with ``rois`` ROIs side by side; `object` must not be in them."""
+    width = 1 / rois
+    written = {
+        "camera_id": camera_id,
+        "forbidden_rois": [
+            {
+                "name": f"roi_{number}",
+                "units": "fractions",
+                "points": [
+                    [number * width, 0.5],
+                    [(number + 0.9) * width, 0.5],
+                    [(number + 0.9) * width, 1.0],
+                    [number * width, 1.0],
+                ],
+                "confirm": {"hits": 3, "within_seconds": 2},
+                "resolve_after_seconds": 3,
+                "debounce_window_seconds": 20,
+                **roi,
+            }
+            for number in range(rois)
+        ],
+        "allowed_classes": ["pine", "worker"],
+        "alert_classes": ["object"],
+    }
+    document = effective_rules(CameraRois.model_validate(written), RoiDefaults())
+    return RoiRevision(
+        camera_id=camera_id,
+        revision=revision_of(document),
+        effective_from=0,
+        published_at=0,
+        origin="file",
+        document=document,
+    )
+
+
+def events(camera_id: str, count: int, seed: int, hit_share: float = 0.2, step_ms: int = 200) -> list[DetectionEvent]:
+    """Events of one camera at 5 per second, with stays of an object in the lower half, skips, and a late one or two."""
+    dice = random.Random(f"{camera_id}/{seed}")
+    at, inside, made = BEGAN, False, []
+    for seq in range(count):
+        at += dice.randint(1, 2 * step_ms - 1)
+        # Stays of 25 events on the average, so that alerts open, are held back and resolve.
+        if dice.random() < (1 / 25 if inside else hit_share / (1 - hit_share) / 25 if hit_share < 1 else 1):
+            inside = not inside
+        seen = [_seen(dice, "worker", 0.1), _seen(dice, "pine", 0.6)]
+        if inside and dice.random() < 0.8:
+            seen.append(_seen(dice, "object", 0.55))
+        skipped = dice.random() < 0.02
+        made.append(
+            DetectionEvent(
+                camera_id=camera_id,
+                captured_at=at - (700 if dice.random() < 0.01 else 0),
+                seq=seq,
+                frame=FrameRef("frames", 0, seq),
+                width=1280,
+                height=720,
+                floor=0.1,
+                model=MODEL,
+                detections=() if skipped else tuple(seen),
+                skipped="stale" if skipped else None,
+            )
+        )
+    return made
+
+
+def _seen(dice: random.Random, label: str, top: float) -> Detection:
+    left = round(dice.random() * 0.8, 4)
+    bottom = round(top + 0.1 + dice.random() * 0.3, 4)
+    return Detection(label, round(0.3 + 0.6 * dice.random(), 4), (left, top, round(left + 0.1, 4), bottom))
+
+
+def judged_in_memory(made: Iterable[DetectionEvent], rules: RoiRevision) -> list[Alert]:
+    """What the engine alone says of one camera's events."""
+    document = compile_rules(rules.document, rules.revision, rules.effective_from)
+    state, alerts = NEW_CAMERA, []
+    for event in made:
+        judged = step(document, state, event)
+        state = judged.state
+        alerts += judged.alerts
+    return alerts
+
+
+def publish_revisions(bootstrap: str, prefix: str, revisions: Iterable[RoiRevision]) -> None:
+    """Writes the revisions."""
+    sender = producer(settings(bootstrap), "test-revisions")
+    for each in revisions:
+        publish_revision(sender, prefix, each)
+
+
+def publish_events(bootstrap: str, prefix: str, made: Iterable[DetectionEvent]) -> int:
+    """Writes the events as inference does; answers how many."""
+    sender = producer(settings(bootstrap), "test-events", linger_ms=20)
+    count = 0
+    for event in made:
+        while True:
+            try:
+                sender.produce(
+                    f"{prefix}detections",
+                    key=event.camera_id,
+                    value=encode(event),
+                    headers=[schema_header(DetectionEvent)],
+                    timestamp=event.captured_at,
+                )
+                break
+            except BufferError:
+                sender.poll(0.1)
+        count += 1
+    assert sender.flush(60) == 0
+    return count
+
+
+def alerts_of(bootstrap: str, prefix: str) -> list[bytes]:
+    """The values on `alerts`, duplicates included."""
+    return [message.value() for message in read_all(bootstrap, f"{prefix}alerts")]
+
+
+def distinct(values: Iterable[bytes]) -> dict[tuple[str, int], bytes]:
+    """By alert and phase. Two values of one name must be equal to the byte."""
+    found: dict[tuple[str, int], bytes] = {}
+    for value in values:
+        alert = decode(Alert, value)
+        name = (alert.alert_id, alert.seq)
+        assert found.setdefault(name, value) == value, f"{name} was sent with two contents"
+    return found
+
+
+def committed(bootstrap: str, prefix: str) -> int:
+    """The sum of the offsets that the rules group has committed."""
+    group = ConsumerGroupTopicPartitions(f"{prefix}rules")
+    client = admin(settings(bootstrap))  # must outlive the answer, which is else never given
+    try:
+        answer = client.list_consumer_group_offsets([group], request_timeout=10)[f"{prefix}rules"].result(15)
+    except KafkaException as error:
+        # A broker that has just started loads its groups for a second.
+        if error.args[0].retriable() or error.args[0].code() == KafkaError.COORDINATOR_LOAD_IN_PROGRESS:
+            return 0
+        raise
+    return sum(max(0, place.offset) for place in answer.topic_partitions if place.topic == f"{prefix}detections")
+
+
+def end_of(bootstrap: str, topic: str) -> int:
+    """The sum of the topic's end offsets."""
+    client = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused"})
+    try:
+        places = [TopicPartition(topic, number) for number in client.list_topics(topic, 10).topics[topic].partitions]
+        return sum(client.get_watermark_offsets(place, timeout=10)[1] for place in places)
+    finally:
+        client.close()
+
+
+def wait_until_committed(
+    bootstrap: str, prefix: str, count: int, seconds: float, workers: Sequence[subprocess.Popen[bytes]] = ()
+) -> None:
+    """Waits until the rules group has committed ``count`` records; fails when a worker ends or time is up."""
+    deadline = time.monotonic() + seconds
+    while (seen := committed(bootstrap, prefix)) < count:
+        for worker in workers:
+            assert worker.poll() is None, f"a worker ended with {worker.returncode}"
+        assert time.monotonic() < deadline, f"{seen} of {count} committed after {seconds} s"
+        time.sleep(0.05)
+
+
+def start_worker(
+    bootstrap: str, prefix: str, log: Path, command: Sequence[str] = (), **environ: str
+) -> subprocess.Popen[bytes]:
+    """A rules worker of its own process group, as `backsight rules run` starts it."""
+    argv = list(command) or [sys.executable, "-m", "cli.main", "rules", "run"]
+    env = {
+        **os.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+        "BACKSIGHT_PREFIX": prefix,
+        "BACKSIGHT_CONFIGS": str(log.parent),
+        **environ,
+    }
+    with log.open("ab") as out:
+        return subprocess.Popen(argv, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
+
+
+def kill(worker: subprocess.Popen[bytes]) -> None:
+    """`kill -9`, and waits until it is dead."""
+    worker.send_signal(signal.SIGKILL)
+    worker.wait(10)
+
+
+def stop(worker: subprocess.Popen[bytes], seconds: float = 15.0) -> int:
+    """SIGTERM; answers the exit code."""
+    worker.send_signal(signal.SIGTERM)
+    return worker.wait(seconds)
+
+
+@contextmanager
+def running_worker(bootstrap: str, prefix: str, log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that is killed at the end if it has not ended by then."""
+    worker = start_worker(bootstrap, prefix, log, **environ)
+    try:
+        yield worker
+    finally:
+        if worker.poll() is None:
+            kill(worker)
