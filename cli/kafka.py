@@ -13,9 +13,7 @@ from typing import NoReturn
 import click
 
 from runtime.broker import DEFAULT_PORT, KAFKA_VERSION, BrokerError, LocalBroker
-
-_FAILED = 1
-_DOWN = 3
+from runtime.lifecycle import EXIT_BROKER, EXIT_FAULT
 
 _data = click.option(
     "--data",
@@ -107,9 +105,9 @@ def status(data: Path, as_json: bool) -> None:
         click.echo(f"Kafka died: {found.why}")
     else:
         click.echo(f"Kafka is down (data in {data})")
-    sys.exit({"up": 0, "down": _DOWN}.get(found.state, _FAILED))
+    sys.exit({"up": 0, "down": EXIT_BROKER}.get(found.state, EXIT_FAULT))
 
 
 def _fail(text: str) -> NoReturn:
     click.echo(f"Error: {text}", err=True)
-    sys.exit(_FAILED)
+    sys.exit(EXIT_FAULT)

@@ -10,14 +10,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli.options import configs_option, prefix_option, read_settings
 from runtime.kafka import AdminClient, BrokerUnreachable, admin, wait_for_broker
+from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT
 from runtime.provision import Change, ProvisionError, Refused, TopicView, apply_topics, describe_topics
-from runtime.settings import environment, load_settings
-from schemas.problems import BadDocument
 
 _DAY = 86_400_000
-_UNREACHABLE = 1
-_REFUSED = 2
 
 
 @click.group()
@@ -30,53 +28,53 @@ def topics() -> None:
 
 
 @topics.command()
-@click.option("--prefix", help="Begins the name of every topic; BACKSIGHT_PREFIX unless given.")
+@prefix_option
 @click.option("--replication", type=click.IntRange(1), help="Copies of new topics: 3 on three brokers or more, else 1.")
 @click.option("--allow-loss", is_flag=True, help="Also apply what deletes history: shorter retention, other cleanup.")
-@click.option("--configs", type=click.Path(path_type=Path), default=Path("configs"), show_default=True)
-def apply(prefix: str | None, replication: int | None, allow_loss: bool, configs: Path) -> None:
+@configs_option
+def apply(prefix: str, replication: int | None, allow_loss: bool, configs: Path) -> None:
     """Create topics that are missing, update settings that differ. Running it again changes nothing.
 
     A topic with another partition count is refused, and so is an update that would delete history: nothing at all
     is changed then.
 
-    Exit codes: 0 done, 1 the cluster cannot be reached or does not do it, 2 refused.
+    Exit codes: 0 done, 1 the cluster does not do it, 2 refused, 3 the cluster cannot be reached.
     """
-    cluster, full_prefix = _cluster(configs, prefix)
+    cluster, prefix = _cluster(configs, prefix)
     try:
-        changes = apply_topics(cluster, full_prefix, replication, allow_loss=allow_loss)
+        changes = apply_topics(cluster, prefix, replication, allow_loss=allow_loss)
     except Refused as refused:
-        _fail("Refused; nothing was changed:\n" + "\n".join(f"  {reason}" for reason in refused.reasons), _REFUSED)
+        _fail("Refused; nothing was changed:\n" + "\n".join(f"  {reason}" for reason in refused.reasons), EXIT_CONFIG)
     except ProvisionError as error:
-        _fail(str(error), _UNREACHABLE)
+        _fail(str(error), EXIT_FAULT)
     _console().print(_changes_table(changes))
 
 
 @topics.command()
-@click.option("--prefix", help="Begins the name of every topic; BACKSIGHT_PREFIX unless given.")
-@click.option("--configs", type=click.Path(path_type=Path), default=Path("configs"), show_default=True)
-def describe(prefix: str | None, configs: Path) -> None:
+@prefix_option
+@configs_option
+def describe(prefix: str, configs: Path) -> None:
     """Show the registry beside what the cluster has. Changes nothing.
 
-    Exit codes: 0 they agree, 1 the cluster cannot be reached, 3 they differ (`topics apply` would change something).
+    Exit codes: 0 they agree, 1 they differ (`topics apply` would change something), 3 the cluster cannot be reached.
     """
-    cluster, full_prefix = _cluster(configs, prefix)
+    cluster, prefix = _cluster(configs, prefix)
     try:
-        views = describe_topics(cluster, full_prefix)
+        views = describe_topics(cluster, prefix)
     except ProvisionError as error:
-        _fail(str(error), _UNREACHABLE)
+        _fail(str(error), EXIT_FAULT)
     _console().print(_views_table(views))
     if any(view.state != "same" for view in views):
-        sys.exit(3)
+        sys.exit(EXIT_FAULT)
 
 
-def _cluster(configs: Path, prefix: str | None) -> tuple[AdminClient, str]:
+def _cluster(configs: Path, prefix: str) -> tuple[AdminClient, str]:
+    settings, _ = read_settings(configs, prefix)
     try:
-        settings = load_settings(configs, environment())
         wait_for_broker(settings.kafka)
-    except (BadDocument, BrokerUnreachable) as error:
-        _fail(str(error), _UNREACHABLE)
-    return admin(settings.kafka), settings.prefix if prefix is None else prefix
+    except BrokerUnreachable as error:
+        _fail(str(error), EXIT_BROKER)
+    return admin(settings.kafka), settings.prefix  # which may have come from .env
 
 
 def _fail(text: str, code: int) -> NoReturn:
