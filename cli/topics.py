@@ -29,7 +29,13 @@ def topics() -> None:
 
 @topics.command()
 @prefix_option
-@click.option("--replication", type=click.IntRange(1), help="Copies of new topics: 3 on three brokers or more, else 1.")
+@click.option(
+    "--replication",
+    type=click.IntRange(1),
+    envvar="BACKSIGHT_REPLICATION",
+    show_envvar=True,
+    help="Copies of new topics: 3 on three brokers or more, else 1.",
+)
 @click.option("--allow-loss", is_flag=True, help="Also apply what deletes history: shorter retention, other cleanup.")
 @configs_option
 def apply(prefix: str, replication: int | None, allow_loss: bool, configs: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from click.testing import CliRunner
+from confluent_kafka.admin import NewTopic
 
 from cli.topics import topics as topics_command
 from runtime.kafka import AdminClient, admin
@@ -93,6 +96,33 @@ def test_a_record_can_be_written_at_once_and_is_as_large_as_agreed(
     sent = [b"", b"x" * (MAX_MESSAGE_BYTES - 200)]
     write_all(bootstrap, topics["frames"], sent, key=b"camera")
     assert [message.value() for message in read_all(bootstrap, topics["frames"])] == sent
+
+
+class ManyBrokers:
+    """As much of an admin client as `apply_topics` asks for, with as many brokers as wanted."""
+
+    def __init__(self, brokers: int) -> None:
+        self.brokers = brokers
+        self.made: dict[str, NewTopic] = {}
+
+    def list_topics(self, timeout: float) -> SimpleNamespace:
+        led = SimpleNamespace(partitions={0: SimpleNamespace(leader=1)})
+        return SimpleNamespace(brokers=range(self.brokers), topics=dict.fromkeys(self.made, led))
+
+    def create_topics(self, topics: list[NewTopic], operation_timeout: float) -> dict[str, Future[None]]:
+        done: Future[None] = Future()
+        done.set_result(None)
+        self.made = {each.topic: each for each in topics}
+        return dict.fromkeys(self.made, done)
+
+
+@pytest.mark.parametrize(("brokers", "copies"), [(1, 1), (2, 1), (3, 3), (5, 3)])
+def test_three_copies_where_there_are_three_brokers(brokers: int, copies: int) -> None:
+    cluster = ManyBrokers(brokers)
+    apply_topics(cluster, topics=[ALERTS, FRAMES])
+    assert {each.replication_factor for each in cluster.made.values()} == {copies}
+    in_sync = {name: each.config.get("min.insync.replicas") for name, each in cluster.made.items()}
+    assert in_sync == {"alerts": "2" if copies == 3 else None, "frames": None}
 
 
 def test_the_command_line(bootstrap: str, prefix: str, tmp_path: Path) -> None:
