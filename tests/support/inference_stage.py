@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 
 from inference.stage import run
-from runtime.kafka import Message, Producer, producer
+from runtime.kafka import KafkaException, Message, Producer, producer
 from runtime.lifecycle import Stop
 from runtime.settings import KafkaSettings, Settings
 from schemas.codec import decode
@@ -154,7 +154,13 @@ def read_events(bootstrap: str, prefix: str, count: int, seconds: float = 40.0) 
     """The records of `detections` once there are ``count``, in partition and offset order, decoded."""
     deadline = time.monotonic() + seconds
     while True:
-        records = read_all(bootstrap, DETECTIONS.full_name(prefix))
+        try:
+            records = read_all(bootstrap, DETECTIONS.full_name(prefix))
+        except KafkaException:
+            # A topic that is a few milliseconds old may have no leader yet.
+            if time.monotonic() > deadline:
+                raise
+            records = []
         if len(records) >= count:
             return [(record, decode(DetectionEvent, record.value(), record.headers())) for record in records]
         assert time.monotonic() < deadline, f"found {len(records)} of {count} detection events in {seconds} s"

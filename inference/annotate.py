@@ -1,0 +1,103 @@
+"""Draws what was seen onto a picture: boxes with their words, and polygons. Legible from a thumbnail to 8K."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from inference.pictures import Picture
+from schemas.messages import Box
+
+Colour = tuple[int, int, int]
+
+RED: Final[Colour] = (220, 38, 38)
+AMBER: Final[Colour] = (245, 158, 11)
+GREEN: Final[Colour] = (22, 163, 74)
+_WHITE: Final[Colour] = (255, 255, 255)
+_BLACK: Final[Colour] = (0, 0, 0)
+_FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
+_SHIFT: Final = 4
+"""Polygons are given to OpenCV in sixteenths of a pixel."""
+
+
+class Mark(NamedTuple):
+    """A box in fractions of the picture, its words, and its colour."""
+
+    box: Box
+    words: str
+    colour: Colour
+
+
+class Area(NamedTuple):
+    """A polygon in fractions of the picture, its name, and its colour."""
+
+    points: Sequence[tuple[float, float]]
+    name: str
+    colour: Colour
+
+
+def annotated(picture: Picture, marks: Sequence[Mark], areas: Sequence[Area] = ()) -> Picture:
+    """A copy of the picture (RGB) with the areas under the boxes."""
+    drawn = picture.copy()
+    height, width = picture.shape[:2]
+    # 1080p gets lines of 3 pixels and letters about 20 pixels high.
+    thickness = max(1, round(max(width, height) / 640))
+    scale = max(0.4, max(width, height) / 1920 * 0.9)
+    for area in areas:
+        corners = _pixels(area.points, width, height)
+        veil = drawn.copy()
+        cv2.fillPoly(veil, [corners], area.colour, cv2.LINE_AA, _SHIFT)
+        cv2.addWeighted(veil, 0.18, drawn, 0.82, 0, dst=drawn)
+        cv2.polylines(drawn, [corners], True, area.colour, thickness, cv2.LINE_AA, _SHIFT)
+    for mark in marks:
+        left, top, right, bottom = _corners(mark.box, width, height)
+        cv2.rectangle(drawn, (left, top), (right, bottom), _BLACK, thickness + 2)
+        cv2.rectangle(drawn, (left, top), (right, bottom), mark.colour, thickness)
+    # Words last, so that no box hides them.
+    for area in areas:
+        x, y = min(area.points, key=lambda point: (point[1], point[0]))
+        _write(drawn, area.name, round(x * width), round(y * height), area.colour, scale, thickness)
+    for mark in marks:
+        left, top, _, _ = _corners(mark.box, width, height)
+        _write(drawn, mark.words, left, top, mark.colour, scale, thickness)
+    return drawn
+
+
+def as_jpeg(picture: Picture, quality: int = 85) -> bytes:
+    """The picture (RGB) as a JPEG."""
+    encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=quality, colorspace="RGB")
+    return encoded
+
+
+def _corners(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    left, top, right, bottom = box
+    return (
+        min(round(left * width), width - 1),
+        min(round(top * height), height - 1),
+        min(round(right * width), width - 1),
+        min(round(bottom * height), height - 1),
+    )
+
+
+def _pixels(points: Sequence[tuple[float, float]], width: int, height: int) -> NDArray[np.int32]:
+    # A polygon may reach far beyond the picture; OpenCV wants 32 bits.
+    corners = np.clip(np.array(points, dtype=np.float64), -4.0, 5.0) * (width, height)
+    return np.round(corners * (1 << _SHIFT)).astype(np.int32)
+
+
+def _write(drawn: Picture, words: str, x: int, y: int, colour: Colour, scale: float, thickness: int) -> None:
+    """Words on a plate above (x, y), moved so that they lie within the picture."""
+    # The font has no letters beyond ASCII and draws a question mark for them.
+    weight = max(1, thickness // 2)
+    (wide, high), below = cv2.getTextSize(words, _FONT, scale, weight)
+    pad = max(2, thickness)
+    height, width = drawn.shape[:2]
+    left = max(0, min(x, width - wide - 2 * pad))
+    foot = max(high + below + 2 * pad, min(y, height - 1))
+    cv2.rectangle(drawn, (left, foot - high - below - 2 * pad), (left + wide + 2 * pad, foot), colour, -1)
+    bright = sum(colour) > 400
+    ink = _BLACK if bright else _WHITE
+    cv2.putText(drawn, words, (left + pad, foot - below - pad), _FONT, scale, ink, weight, cv2.LINE_AA)
