@@ -47,13 +47,14 @@ def judge(subject: SubjectState, roi: RoiRules, at: int, watched: bool, hit: Ope
     if episode is None:
         if hit is None:
             return Verdict(subject, changed=False)
-        return _gain(subject, roi, at, hit, None)
+        return _gain(subject, roi, at, hit)
     end = episode.last_hit_at + roi.resolve_after_ms
     if at >= end:
         subject, ended = _end(subject, episode, end, at, watched)
         if hit is None or at == end:
             return Verdict(subject, changed=True, ended=ended)
-        return _gain(subject, roi, at, hit, ended)
+        # A held episode ends without a word, but its row changes all the same.
+        return _gain(subject, roi, at, hit, ended, changed=True)
     if hit is not None:
         return _prolong(subject, episode, roi, at, hit)
     watched_at = at if watched and episode.watched_at is None else episode.watched_at
@@ -98,8 +99,10 @@ def _end(
     return subject, ended
 
 
-def _gain(subject: SubjectState, roi: RoiRules, at: int, hit: Open, ended: Ended | None) -> Verdict:
-    """A hit without an episode: it is remembered, or begins one."""
+def _gain(
+    subject: SubjectState, roi: RoiRules, at: int, hit: Open, ended: Ended | None = None, changed: bool = False
+) -> Verdict:
+    """A hit without an episode: it is remembered, or begins one. ``changed``: an episode has just ended."""
     hits = subject.hits
     # Hits later than the event are there when it is judged again after a crash; they are not looked at.
     first = bisect_left(hits, at - roi.confirm_within_ms)
@@ -107,7 +110,7 @@ def _gain(subject: SubjectState, roi: RoiRules, at: int, hit: Open, ended: Ended
     count = last - first + 1
     if count < roi.confirm_hits:
         known = last < len(hits) and hits[last] == at
-        if ended is not None:
+        if changed:
             # The row must not say that it holds all of this event, or it could silence the hit should the bucket
             # be lost (see rules.state).
             subject = structs.replace(subject, applied_at=at - 1)
@@ -117,7 +120,7 @@ def _gain(subject: SubjectState, roi: RoiRules, at: int, hit: Open, ended: Ended
             kept = recent(tuple(gained))
             known = kept == hits  # a hit too old to be remembered beside newer ones
             subject = structs.replace(subject, hits=kept)
-        return Verdict(subject, changed=ended is not None, remembered=not known, ended=ended)
+        return Verdict(subject, changed, remembered=not known, ended=ended)
     first_hit_at = hits[first] if first < last else at
     episode = Episode(first_hit_at, at, count, roi.resolve_after_ms)
     begun = structs.replace(subject, hits=_after(hits, at), forget_before=at)
