@@ -230,6 +230,21 @@ def _update(admin: AdminClient, views: Sequence[TopicView]) -> None:
         ]
         resources.append(ConfigResource(ResourceType.TOPIC, view.full_name, incremental_configs=entries))
     _outcomes("update", admin.incremental_alter_configs(resources, request_timeout=_SECONDS))
+    # The controller has said yes; the broker that is asked next may hear of it a moment later.
+    deadline = time.monotonic() + _SECONDS
+    names = [view.full_name for view in views]
+    while not _is_updated(_read_settings(admin, names), views):
+        if time.monotonic() > deadline:
+            raise ProvisionError(f"Updated, but not seen so within {_SECONDS:.0f} s: {', '.join(names)}.")
+        time.sleep(0.02)
+
+
+def _is_updated(settings: Mapping[str, Mapping[str, str]], views: Sequence[TopicView]) -> bool:
+    return all(
+        _same(key, settings[view.full_name].get(key, ""), after)
+        for view in views
+        for key, (_, after) in view.differences.items()
+    )
 
 
 def _wait_for_leaders(admin: AdminClient, views: Sequence[TopicView]) -> None:
