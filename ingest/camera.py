@@ -230,12 +230,9 @@ class CameraRun:
     def _here(self, picture: Picture) -> None:
         self.state = State.WATCHING
         metrics.CAMERA_UP.labels(self.camera.id).set(1)
-        self._log.info(
-            "camera_watching",
-            place=camera_place(self.resolved.url),
-            size=[picture.frame.width, picture.frame.height],
-            tried_in_vain=self._trouble.over("camera_away"),
-        )
+        self._trouble.over("camera_away")
+        size = [picture.frame.width, picture.frame.height]
+        self._log.info("camera_watching", place=camera_place(self.resolved.url), size=size)
 
     def _gone(self, reason: str, message: str) -> None:
         """With the lock held."""

@@ -15,9 +15,10 @@ from runtime.settings import KafkaSettings
 from schemas.partitioning import partition_of
 from schemas.topics import INGEST_LEASES
 
-SESSION_TIMEOUT_MS: Final = 10_000
-"""A process that is silent for so long is dead; its cameras move within about as long again at worst. The group uses
-the classic protocol because KIP-848 lets only the cluster set this time, to 45 s by default."""
+SESSION_TIMEOUT_MS: Final = 6_000
+"""A process that is silent for so long is dead and its cameras move: the least that brokers allow by default. The same
+time passes after the broker itself was restarted, since the group waits for members it remembers. The group uses the
+classic protocol because KIP-848 lets only the cluster set this time, to 45 s by default."""
 
 log = get_logger(__name__)
 
@@ -46,7 +47,7 @@ class Leases:
             group_protocol="classic",
             partition_assignment_strategy="cooperative-sticky",
             session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 5,
+            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 4,
             # Nothing is fetched, so an empty answer may take its time.
             fetch_wait_max_ms=5000,
         )

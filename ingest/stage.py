@@ -28,7 +28,7 @@ POLL_SECONDS: Final = 0.2
 STOP_SECONDS: Final = 5.0
 """A camera that hangs in a read is left behind after this; it sends nothing any more."""
 
-FLUSH_SECONDS: Final = 10.0
+FLUSH_SECONDS: Final = 5.0
 
 log = get_logger(__name__)
 

@@ -1,40 +1,29 @@
-"""Repeated trouble: said once, then counted."""
+"""The troubles of one camera or one client, each kind said once and then counted."""
 
 import threading
 import time
-from typing import Any, Final
+from typing import Any
 
 from structlog.stdlib import BoundLogger
 
-AGAIN_SECONDS: Final = 60.0
+from runtime.repeated import Repeated
 
 
 class Trouble:
-    """Logs the first of many alike events, then one line a minute with how many there were meanwhile.
-
-    Events are alike when name and ``kind`` are. From any thread.
-    """
+    """Folds alike events (the same name and ``kind``) into a line a minute. From any thread."""
 
     def __init__(self, log: BoundLogger) -> None:
         self._log = log
         self._lock = threading.Lock()
-        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+        self._kinds: dict[tuple[str, str], Repeated] = {}
 
     def report(self, event: str, kind: str = "", **facts: Any) -> None:
         """It happened."""
-        now = time.monotonic()
         with self._lock:
-            said_at, unsaid = self._said.get((event, kind), (None, 0))
-            if said_at is not None and now - said_at < AGAIN_SECONDS:
-                self._said[event, kind] = (said_at, unsaid + 1)
-                return
-            self._said[event, kind] = (now, 0)
-        if unsaid:
-            facts["times_since"] = unsaid + 1
-        self._log.warning(event, **facts)
+            repeated = self._kinds.setdefault((event, kind), Repeated(self._log, event))
+            repeated.happened(round(time.monotonic() * 1000), **facts)
 
-    def over(self, event: str) -> int:
-        """It is over: the next one is said at once. Answers how many were not said."""
+    def over(self, event: str) -> None:
+        """It is over: the next one is said at once."""
         with self._lock:
-            mine = [key for key in self._said if key[0] == event]
-            return sum(self._said.pop(key)[1] for key in mine)
+            self._kinds = {key: each for key, each in self._kinds.items() if key[0] != event}

@@ -18,6 +18,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from runtime.logs import get_logger
+from runtime.repeated import Repeated
 from runtime.settings import KafkaSettings
 from schemas.topics import MAX_MESSAGE_BYTES
 
@@ -57,16 +58,22 @@ def _shared(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
         **kafka.client_config(),
         "client.id": client_id,
         "error_cb": _report,
-        # librdkafka writes to stderr by itself otherwise; error_cb says what matters.
-        "log_level": 3,
+        # librdkafka writes to stderr by itself otherwise, 20 lines a second while a broker is away (they are of level
+        # 3); error_cb says what matters.
+        "log_level": 2,
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2000,
     }
 
 
+_reported: Final[dict[str, Repeated]] = {}
+
+
 def _report(error: KafkaError) -> None:
-    # _ALL_BROKERS_DOWN repeats for as long as the broker is away; clients go on trying by themselves.
-    log.warning("kafka_trouble", code=error.name(), reason=error.str(), fatal=error.fatal())
+    # Repeats for every client as long as the broker is away; clients go on trying by themselves.
+    trouble = _reported.setdefault(error.name(), Repeated(log, "kafka_trouble"))
+    now_ms = round(time.monotonic() * 1000)
+    trouble.happened(now_ms, code=error.name(), reason=error.str(), fatal=error.fatal())
 
 
 def producer(kafka: KafkaSettings, client_id: str, **overrides: Any) -> Producer:
