@@ -4,7 +4,6 @@ Each frame of the yard carries the scene's time as a strip of blocks, so a frame
 and JPEG still tells which truth belongs to it.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -20,9 +19,9 @@ from runtime.settings import KafkaSettings
 from schemas.codec import decode
 from schemas.effective import RoiRevision
 from schemas.frames import read_frame_headers
-from schemas.messages import Alert, Detection, DetectionEvent, FrameRef, Model
+from schemas.messages import Alert, Delivery, Detection, DetectionEvent, FrameRef, Model, delivery_id
 from schemas.problems import Undecodable
-from schemas.topics import ALERTS, FRAMES
+from schemas.topics import ALERTS, DELIVERIES, FRAMES
 
 TRUTH: Final = Model("truth", "1", "0" * 64)
 LEAST_VISIBLE: Final = 0.35
@@ -148,23 +147,27 @@ def _event(frame: SentFrame, yard: Yard) -> DetectionEvent:
     )
 
 
-def compare(expected: Iterable[Alert], found: Iterable[Alert], tolerance_ms: int) -> list[Row]:
+def compare(expected: Iterable[Alert], found: Iterable[Alert], tolerance_ms: int, ends: Mapping[str, int]) -> list[Row]:
     """Pairs alerts of the same camera, ROI and label whose openings lie within ``tolerance_ms`` of each other.
 
-    A pair whose resolving lies further apart, or is there on one side only, is ``off``.
+    A pair whose resolving lies further apart, or is there on one side only, is ``off``. ``ends`` is the capture time of
+    each camera's last frame: what is expected within ``tolerance_ms`` of it could still have come, and is not held
+    against anybody.
     """
     rows: list[Row] = []
     left = _episodes(found)
     for key, opened, resolved in _episodes(expected):
+        last = ends[key[0]] - tolerance_ms
         near = [each for each in left if each[0] == key and abs(each[1] - opened) <= tolerance_ms]
         if not near:
-            rows.append(Row("missing", *key, opened, None, resolved, None))
+            if opened <= last:
+                rows.append(Row("missing", *key, opened, None, resolved, None))
             continue
         match = min(near, key=lambda each: abs(each[1] - opened))
         left.remove(match)
         _, opened_at, resolved_at = match
         if resolved is None or resolved_at is None:
-            same = resolved is resolved_at
+            same = (resolved or resolved_at or last + 1) > last
         else:
             same = abs(resolved - resolved_at) <= tolerance_ms
         rows.append(Row("as expected" if same else "off", *key, opened, opened_at, resolved, resolved_at))
@@ -182,6 +185,12 @@ def _episodes(alerts: Iterable[Alert]) -> list[tuple[tuple[str, str, str], int, 
     ]
 
 
-def as_json(rows: Iterable[Row]) -> str:
-    """The rows for a program."""
-    return json.dumps([row._asdict() for row in rows], indent=2)
+def delays(kafka: KafkaSettings, prefix: str, alerts: Iterable[Alert]) -> list[int]:
+    """For every delivered opening: milliseconds from the capture of the frame that confirmed it to its delivery."""
+    opened_at = {delivery_id(alert): alert.opened_at for alert in alerts if alert.phase == "opened"}
+    deliveries = [decode(Delivery, value) for _, _, _, value, _ in read_topic(kafka, DELIVERIES.full_name(prefix))]
+    return sorted(
+        each.last_attempt_at - opened_at[each.delivery_id]
+        for each in deliveries
+        if each.outcome == "delivered" and each.delivery_id in opened_at
+    )

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from runtime.logs import get_logger
 from runtime.repeated import Repeated
+from runtime.repeated import Repeated
 from runtime.settings import KafkaSettings
 from schemas.topics import MAX_MESSAGE_BYTES
 
@@ -57,7 +58,7 @@ def _shared(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
     return {
         **kafka.client_config(),
         "client.id": client_id,
-        "error_cb": _report,
+        "error_cb": _reporting(),
         # librdkafka writes to stderr by itself otherwise, 20 lines a second while a broker is away (they are of level
         # 3); error_cb says what matters.
         "log_level": 2,
@@ -69,11 +70,17 @@ def _shared(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
 _reported: Final[dict[str, Repeated]] = {}
 
 
-def _report(error: KafkaError) -> None:
-    # Repeats for every client as long as the broker is away; clients go on trying by themselves.
-    trouble = _reported.setdefault(error.name(), Repeated(log, "kafka_trouble"))
-    now_ms = round(time.monotonic() * 1000)
-    trouble.happened(now_ms, code=error.name(), reason=error.str(), fatal=error.fatal())
+def _reporting() -> Callable[[KafkaError], None]:
+    """A client's trouble in the log: each kind at once, then a line a minute with a count."""
+    kinds: dict[str, Repeated] = {}
+
+    def report(error: KafkaError) -> None:
+        # librdkafka repeats itself for as long as a broker is away, and goes on trying all the while.
+        repeated = kinds.setdefault(error.name(), Repeated(log, "kafka_trouble"))
+        now = round(time.monotonic() * 1000)
+        repeated.happened(now, code=error.name(), reason=error.str(), fatal=error.fatal())
+
+    return report
 
 
 def producer(kafka: KafkaSettings, client_id: str, **overrides: Any) -> Producer:
