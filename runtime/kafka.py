@@ -19,7 +19,6 @@ from confluent_kafka.admin import AdminClient
 
 from runtime.logs import get_logger
 from runtime.repeated import Repeated
-from runtime.repeated import Repeated
 from runtime.settings import KafkaSettings
 from schemas.topics import MAX_MESSAGE_BYTES
 
@@ -65,9 +64,6 @@ def _shared(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2000,
     }
-
-
-_reported: Final[dict[str, Repeated]] = {}
 
 
 def _reporting() -> Callable[[KafkaError], None]:
