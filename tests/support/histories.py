@@ -4,13 +4,14 @@ from itertools import accumulate
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schemas.effective import ActiveRange, Anchor, CameraRules, Point, RoiRules, revision_of
 from schemas.messages import Detection, DetectionEvent, FrameRef, Model, Skipped
 from tests.support.reference import Published
 
 CAMERA = "cam_yard"
-START = 1_790_000_000_000  # a Monday in September 2026, 14:13:20 in Madrid
+START = 1_790_000_000_000  # a Monday in September 2026, 16:13:20 in Madrid
 SIZE = (1600, 800)
 MODEL = Model("yard", "1", "ab" * 32)
 LABELS = ("object", "person")
@@ -106,27 +107,30 @@ def detections() -> st.SearchStrategy[Detection]:
     )
 
 
+_GAPS = (*[200] * 8, 500, 500, 1000, 1000, 1000, 3000, 3000, 5000, 5000, 12_000, 400_000, 0, -700)
+
+
 def steps() -> st.SearchStrategy[int]:
     """Milliseconds from one event to the next; 0 is a duplicate, less is late."""
-    return st.sampled_from((200, 200, 200, 200, 500, 1000, 1000, 3000, 5000, 12_000, 400_000, 0, -700))
+    return st.sampled_from(_GAPS)
 
 
 @st.composite
 def histories(draw: st.DrawFn, longest: int = 40) -> list[DetectionEvent]:
-    """One camera's events, with skips, duplicates and late ones among them."""
-    gaps = draw(st.lists(steps(), min_size=1, max_size=longest))
-    events = []
-    for at in accumulate(gaps):
-        kind = draw(st.sampled_from(("hit", "hit", "hit", "none", "any", "skip")))
-        if kind == "hit":
-            events.append(event(max(at, 0), seen(confidence=draw(st.sampled_from((0.5, 0.9))))))
-        elif kind == "none":
-            events.append(event(max(at, 0)))
-        elif kind == "skip":
-            events.append(event(max(at, 0), skipped=draw(st.sampled_from(("stale", "undecodable", "offline")))))
-        else:
-            events.append(event(max(at, 0), *draw(st.lists(detections(), max_size=4))))
-    return events
+    """One camera's events, mostly as many as allowed, with skips, duplicates and late ones among them."""
+    size = draw(st.sampled_from((longest, longest, longest // 2, 3, 1)))
+    drawn = draw(st.lists(st.tuples(steps(), st.one_of(_usual, _usual, _unusual)), min_size=size, max_size=size))
+    instants = accumulate(gap for gap, _ in drawn)
+    return [
+        event(max(at, 0), skipped=what) if isinstance(what, str) else event(max(at, 0), *what)
+        for at, (_, what) in zip(instants, drawn, strict=True)
+    ]
+
+
+_usual = st.sampled_from(((seen(),), (seen(confidence=0.5),), (seen(), seen("pine")), (seen("person"),), (), ()))
+_unusual = st.one_of(
+    st.sampled_from(("stale", "undecodable", "offline")), st.lists(detections(), max_size=3).map(tuple)
+)
 
 
 def active_ranges() -> st.SearchStrategy[ActiveRange]:
@@ -134,15 +138,28 @@ def active_ranges() -> st.SearchStrategy[ActiveRange]:
     return st.builds(
         ActiveRange,
         days=st.sampled_from(((0,), (0, 1, 2, 3, 4), (6,), (5, 6), tuple(range(7)))),
-        start_minute=st.sampled_from((0, 6 * 60, 14 * 60 + 14, 22 * 60)),
-        end_minute=st.sampled_from((6 * 60 + 1, 14 * 60 + 13, 14 * 60 + 17, 1440)),
+        start_minute=st.sampled_from((0, 6 * 60, 16 * 60 + 14, 22 * 60)),
+        end_minute=st.sampled_from((6 * 60 + 1, 16 * 60 + 13, 16 * 60 + 17, 1440)),
         timezone=st.sampled_from(("Europe/Madrid", "America/New_York", "Asia/Kolkata", "UTC")),
+    )
+
+
+def durations() -> st.SearchStrategy[dict[str, Any]]:
+    """Settings that fit the steps of `histories`."""
+    return st.fixed_dictionaries(
+        {
+            "confirm_hits": st.sampled_from((1, 2, 2, 3, 4)),
+            "confirm_within_ms": st.sampled_from((0, 400, 2000, 20_000, 300_000)),
+            "resolve_after_ms": st.sampled_from((1, 200, 700, 1000, 3000, 5000, 9000)),
+            "debounce_window_ms": st.sampled_from((0, 1000, 10_000, 30_000)),
+            "severity": st.sampled_from(("info", "critical")),
+        }
     )
 
 
 @st.composite
 def rois(draw: st.DrawFn, name: str, with_active: bool = True) -> RoiRules:
-    """A ROI whose durations fit the steps of `histories`."""
+    """A ROI of any shape, place and time."""
     polygon = draw(st.sampled_from((SQUARE, SQUARE, TRIANGLE, NOTCHED)))
     units, reference = draw(st.sampled_from((("fractions", None), ("pixels", None), ("pixels", (400, 400)))))
     ranges = st.lists(active_ranges(), min_size=1, max_size=2).map(tuple)
@@ -153,18 +170,21 @@ def rois(draw: st.DrawFn, name: str, with_active: bool = True) -> RoiRules:
         reference_size=reference,
         anchors={label: draw(st.sampled_from(("bottom_center", *ANCHORS))) for label in LABELS},
         min_confidence=draw(st.sampled_from((0.1, 0.25, 0.5))),
-        confirm_hits=draw(st.integers(1, 4)),
-        confirm_within_ms=draw(st.sampled_from((0, 400, 2000, 20_000, 300_000))),
-        resolve_after_ms=draw(st.sampled_from((1, 200, 1000, 5000, 9000))),
-        debounce_window_ms=draw(st.sampled_from((0, 1000, 10_000, 30_000))),
-        severity=draw(st.sampled_from(("info", "critical"))),
         active=draw(st.one_of(st.none(), st.none(), ranges)) if with_active else None,
+        **draw(durations()),
     )
+
+
+def plain_rois(name: str) -> st.SearchStrategy[RoiRules]:
+    """A ROI amid the picture that is always active: it is hit often, so that much happens in few events."""
+    return durations().map(lambda drawn: roi(name, **drawn))
 
 
 @st.composite
 def documents(draw: st.DrawFn, with_active: bool = True) -> CameraRules:
     """A camera's rules; now and then none at all."""
+    if draw(st.booleans()):
+        return rules(draw(plain_rois("zone")))
     names = draw(st.sampled_from((("zone",), ("zone", "belt"), ("belt", "zone"), ("zone", "belt", "gate"), ())))
     labels = draw(st.sampled_from((("object",), ("object", "person"), ("person", "object"), ("person",))))
     return rules(*(draw(rois(name, with_active)) for name in names), labels=labels if names else ())
@@ -172,11 +192,23 @@ def documents(draw: st.DrawFn, with_active: bool = True) -> CameraRules:
 
 @st.composite
 def timelines(draw: st.DrawFn, most: int = 3) -> list[Published]:
-    """Documents that follow one another within a history, the first sometimes later than its begin."""
-    gaps = draw(st.lists(st.sampled_from((100, 1000, 2000, 6000)), min_size=1, max_size=most))
-    begins = (
-        [0, *(START + at for at in accumulate(gaps))]
-        if draw(st.integers(0, 4))
-        else [START + at for at in accumulate(gaps)]
-    )
-    return [published(draw(documents()), begin) for begin in begins[:most]]
+    """Documents that follow one another within a history, the first sometimes later than its begin.
+
+    Those that follow differ from the one before by their durations, by a ROI more or less, or in everything.
+    """
+    document = draw(documents())
+    timeline = [published(document, draw(st.sampled_from((0, 0, 0, START + 1000))))]
+    begin = START
+    for _ in range(draw(st.integers(0, most - 1))):
+        begin += draw(st.sampled_from((1100, 2000, 5000, 20_000)))
+        change = draw(st.sampled_from(("durations", "gone", "back", "other")))
+        if change == "durations":
+            document = replace(document, rois=tuple(replace(each, **draw(durations())) for each in document.rois))
+        elif change == "gone":
+            document = replace(document, rois=document.rois[1:])
+        elif change == "back":
+            document = timeline[0].rules
+        else:
+            document = draw(documents())
+        timeline.append(published(document, begin))
+    return timeline
