@@ -61,3 +61,6 @@ END_TO_END = Histogram(
     "backsight_end_to_end_latency_seconds", "delivery minus the alert's instant", ["sink"], buckets=_AGES
 )
 SINK_PENDING = Gauge("backsight_sink_pending", "alerts read and not yet delivered", ["sink"])
+
+# API
+API_REQUESTS = Counter("backsight_api_requests_total", "requests answered, probes left out", ["status"])
