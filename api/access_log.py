@@ -6,6 +6,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.logs import get_logger
+from runtime.metrics import API_REQUESTS
 
 QUIET: Final = frozenset({"/health", "/livez", "/readyz", "/metrics"})
 
@@ -37,4 +38,5 @@ class AccessLog:
         finally:
             if scope["path"] not in QUIET:
                 milliseconds = round((time.perf_counter() - started) * 1000, 1)
+                API_REQUESTS.labels(str(status)).inc()
                 log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)

@@ -6,13 +6,14 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Literal, NamedTuple, TypeVar
 
 from inference.annotate import Area, Mark, annotated, as_jpeg
 from inference.detectors.contract import Detector, DeviceLost, OutOfMemory
 from inference.pictures import Limits, Picture, check, decode
 from runtime.logs import get_logger
+from runtime.metrics import INFERENCE_SECONDS, MODEL_INFO
 from runtime.redact import redact
 from schemas.messages import Detection, Model
 
@@ -55,9 +56,9 @@ class Looking:
         self.detail: str | None = "the model is being loaded"
         self.lost = False
 
-    def start(self) -> None:
-        """Begins to load the detector; `state` says how that goes."""
-        self._thread.submit(self._load)
+    def start(self) -> "Future[None]":
+        """Begins to load the detector; `state` says how that goes, and the future ends when it has been decided."""
+        return self._thread.submit(self._load)
 
     def close(self) -> None:
         """Lets the thread end; what still waits is dropped."""
@@ -130,6 +131,7 @@ class Looking:
         model = self._detector.model
         seconds = round(time.monotonic() - started, 2)
         log.info("model_loaded", model=model.name, version=model.version, sha256=model.sha256, seconds=seconds)
+        MODEL_INFO.labels(model.name, model.version, model.sha256).set(1)
         self.state, self.detail = "ready", None
 
     def _fail(self, detail: str) -> None:
@@ -142,5 +144,6 @@ def _look(detector: Detector, content: bytes, limits: Limits, *, whole: bool = F
     picture = decode(content, limits, at_least=None if whole else detector.input_size)
     started = time.perf_counter()
     (detections,) = detector.detect([picture])
-    milliseconds = (time.perf_counter() - started) * 1000
-    return Looked(head.width, head.height, detections, milliseconds), picture
+    seconds = time.perf_counter() - started
+    INFERENCE_SECONDS.observe(seconds)
+    return Looked(head.width, head.height, detections, seconds * 1000), picture

@@ -104,11 +104,11 @@ async def _file_of(request: Request, body: bytes) -> tuple[bytes, str]:
         form = await _InMemory(request.headers, whole(), max_files=1, max_fields=8).parse()
     except MultiPartException as error:
         raise ApiProblem(422, "the multipart body does not check", errors=[_mistake("body", error.message)]) from None
-    file = form.get("file")
-    if not isinstance(file, UploadFile):
-        message = "is missing" if file is None else "is a text; expected a file (with a filename)"
-        raise ApiProblem(422, "there is no picture", errors=[_mistake("body.file", message)])
     try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            message = "is missing" if file is None else "is a text; expected a file (with a filename)"
+            raise ApiProblem(422, "there is no picture", errors=[_mistake("body.file", message)])
         content = await file.read()
     finally:
         await form.close()
