@@ -9,7 +9,7 @@ from typing import Final
 
 from ingest.backoff import wait_before
 from ingest.capture_clock import CaptureClock
-from ingest.frozen import FrozenWatch, fingerprint
+from ingest.frozen import FrozenWatch, thinned
 from ingest.pictures import Encoded, PictureEncoder, PictureTooLarge
 from ingest.publisher import Outgoing, Publisher
 from ingest.sampling import Sampler
@@ -223,7 +223,7 @@ class CameraRun:
             self._log.warning("picture_size_changed", before=list(self._size), now=list(size))
         self._size = size
         before = self._frozen.frozen
-        if self._frozen.look(captured_at, fingerprint(encoded.luma)) != before:
+        if self._frozen.look(captured_at, thinned(encoded.luma)) != before:
             metrics.CAMERA_FROZEN.labels(self.camera.id).set(not before)
             self._log.warning("picture_moves_again" if before else "picture_frozen")
 

@@ -1,65 +1,76 @@
-"""Is the camera sending one picture over and over, while its stream goes on? Pure."""
+"""Is the camera sending one picture over and over, while its stream goes on?
 
-import zlib
-from collections import deque
+A checksum cannot tell: an encoder that is fed one picture still changes it from frame to frame, refining it, and anew
+with every key frame, while a live but still scene that is compressed hard does not change at all between key frames.
+What does tell is whether a picture *comes back*. Over several key frames a live camera's noise never gives nearly the
+same picture again (mean difference 1.0 grey levels and more, measured down to noise of 0.7 levels and up to x264's CRF
+40), while a frozen one comes back with every group of pictures (0.001 to 0.4). See docs/decisions/ingest.md.
+"""
+
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-ROW_STEP: Final = 4
-"""Every fourth row is enough: sensor noise reaches all of them."""
+Thinned = npt.NDArray[np.uint8]
 
-CHANGED_SHARE: Final = 0.25
-"""A frozen picture that is encoded anew still changes with every key frame. At 5 frames a second and a key frame each
-second that is one in five; a live camera's noise changes nearly every one."""
+ROW_STEP: Final = 8
+SAME_MEAN: Final = 0.5
+"""Mean difference in grey levels under which two pictures are the same."""
 
-THAW_CHANGES: Final = 3
-"""So many changed pictures in a row end it at once."""
+MOVED_LEVELS: Final = 30
+MOVED_SHARE: Final = 0.001
+"""More pixels than this share that differ by more than `MOVED_LEVELS` are something that moved, however small the mean;
+the digits of a clock in the picture are fewer."""
+
+AWAY_MS: Final = 5_000
+AWAY_PICTURES: Final = 3
+"""A picture that has not come back for so long, and so many pictures, is gone."""
 
 
-def fingerprint(luma: npt.NDArray[np.uint8]) -> int:
-    """A checksum over a thinned luma plane: equal pictures are equal, sensor noise makes any two differ.
+def thinned(luma: npt.NDArray[np.uint8]) -> Thinned:
+    """Every eighth row of a luma plane, kept: enough to compare by. Not averaged, which would take the noise away."""
+    rows: Thinned = np.ascontiguousarray(luma[::ROW_STEP]).copy()
+    return rows
 
-    Thinned, not averaged: averaging would take the noise away by which a still scene is told from a frozen picture.
-    """
-    thinned: npt.NDArray[Any] = np.ascontiguousarray(luma[::ROW_STEP])
-    return zlib.crc32(thinned.data)
+
+def is_same(one: Thinned, other: Thinned) -> bool:
+    """Whether two thinned pictures are one picture, encoded twice."""
+    if one.shape != other.shape:
+        return False
+    difference: Any = cv2.absdiff(one, other)
+    if cv2.mean(difference)[0] >= SAME_MEAN:
+        return False
+    moved = cv2.countNonZero(cv2.compare(difference, MOVED_LEVELS, cv2.CMP_GT))
+    return bool(moved <= MOVED_SHARE * difference.size)
 
 
 class FrozenWatch:
-    """Says whether a camera's pictures have been (nearly) all equal for ``after_ms``; 0 never says so."""
+    """Says whether one picture has been coming back for ``after_ms``; 0 never says so.
+
+    ``after_ms`` has to be longer than the camera's key frame interval and five seconds: within one group of pictures a
+    still scene may not change at all.
+    """
 
     def __init__(self, after_ms: int) -> None:
         self._after = after_ms
-        self._seen: deque[tuple[int, bool]] = deque()
-        self._changes = 0
-        self._in_a_row = 0
-        self._print: int | None = None
+        self._first: Thinned | None = None
+        self._first_at = 0
+        self._back_at = 0
+        self._others = 0
         self.frozen = False
 
-    def look(self, captured_at: int, picture: int) -> bool:
-        """Takes the next picture's fingerprint; answers whether the camera is frozen now."""
+    def look(self, captured_at: int, picture: Thinned) -> bool:
+        """Takes the next thinned picture; answers whether the camera is frozen now."""
         if self._after <= 0:
             return False
-        changed = picture != self._print
-        self._print = picture
-        self._in_a_row = self._in_a_row + 1 if changed else 0
-        self._seen.append((captured_at, changed))
-        self._changes += changed
-        if self._in_a_row >= THAW_CHANGES:
-            self._forget(captured_at)
-            return False
-        # One picture at or before the window's beginning stays, to show that the window is full.
-        while len(self._seen) > 1 and self._seen[1][0] <= captured_at - self._after:
-            self._changes -= self._seen.popleft()[1]
-        full = self._seen[0][0] <= captured_at - self._after
-        if full:
-            self.frozen = self._changes <= CHANGED_SHARE * len(self._seen)
+        if self._first is not None and is_same(self._first, picture):
+            self._back_at, self._others = captured_at, 0
+        else:
+            self._others += 1
+            gone = captured_at - self._back_at > AWAY_MS and self._others >= AWAY_PICTURES
+            if self._first is None or gone:
+                self._first, self._first_at, self._back_at, self._others = picture, captured_at, captured_at, 0
+        self.frozen = self._back_at - self._first_at >= self._after
         return self.frozen
-
-    def _forget(self, captured_at: int) -> None:
-        self._seen.clear()
-        self._seen.append((captured_at, False))
-        self._changes = 0
-        self.frozen = False

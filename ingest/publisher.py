@@ -107,6 +107,8 @@ class Publisher:
         lane = self._lanes.pop(camera_id, None)
         if lane is not None:
             lane.closed = True
+            if lane.waiting and not lane.lossless:
+                metrics.CAMERA_DROPPED.labels(camera_id, "camera_stopped").inc(len(lane.waiting))
             self._order.remove(lane)
             self._changed.notify_all()
 

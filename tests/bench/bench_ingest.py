@@ -22,7 +22,7 @@ import psutil
 
 from demos.rtsp_server import RtspServer
 from ingest.capture_clock import CaptureClock
-from ingest.frozen import FrozenWatch, fingerprint
+from ingest.frozen import FrozenWatch, thinned
 from ingest.pictures import PictureEncoder
 from ingest.sampling import Sampler
 from ingest.sources import open_source
@@ -109,7 +109,7 @@ def ours(clip: Path, width: int) -> int:
         at = clock.file_picture(picture.at_ms or 0.0)
         if sampler.keep(at):
             encoded = encoder.encode(picture.frame)
-            frozen.look(at, fingerprint(encoded.luma))
+            frozen.look(at, thinned(encoded.luma))
             sampled += 1
     source.close()
     return sampled
