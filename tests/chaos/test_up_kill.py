@@ -37,11 +37,12 @@ def test_each_stage_killed_once_loses_and_doubles_nothing(
             before = up.children()[name]
             before.send_signal(signal.SIGKILL)
             killed.append(before.pid)
-            until(
-                lambda name=name, before=before: name in up.children() and up.children()[name].pid != before.pid,
-                20,
-                f"{name} started again\n{up.logs(data)}",
-            )
+
+            def again(name: str = name, before: int = before.pid) -> bool:
+                now = up.children().get(name)
+                return now is not None and now.pid != before
+
+            until(again, 20, f"{name} started again\n{up.logs(data)}")
         assert up.wait(SECONDS + 120) == 0, up.logs(data)
         children = [pid for pid in killed if psutil.pid_exists(pid)]
         assert not children
