@@ -1,0 +1,172 @@
+"""`backsight api` and `uvicorn api.main:app` as processes: the real server, and the model that ships."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import simplejpeg
+
+from demos.yard import Yard
+from runtime.lifecycle import EXIT_CONFIG, EXIT_FAULT, EXIT_OK
+from tests.support.api import write_configs
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "models" / "yard" / "yard-1.onnx"
+JPEG = {"content-type": "image/jpeg"}
+needs_model = pytest.mark.skipif(not MODEL.exists(), reason="models/yard/yard-1.onnx is not there")
+
+
+def environ(configs: Path, **more: str) -> dict[str, str]:
+    # Nobody listens at port 1: /infer must do without Kafka.
+    told = {"BACKSIGHT_CONFIGS": str(configs), "INFERENCE_DEVICE": "cpu", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    return {**os.environ, **told, **more}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server(command: list[str], env: dict[str, str], port: int, log: Path):
+    """A running server; it must end well within ten seconds of SIGTERM."""
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=env, stdout=out, stderr=out)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
+            deadline = time.monotonic() + 60
+            while True:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                try:
+                    if client.get("/health").json()["status"] != "loading":
+                        break
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.1)  # another process's start has no event to wait for
+            yield client, process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            finally:
+                process.kill()
+                process.wait()
+
+
+def yard_pictures(count: int = 8) -> list[bytes]:
+    """Pictures of the yard in which an object and a log are plainly to be seen."""
+    yard = Yard(seed=7, camera="cam_a", width=1280, height=720, night=False)
+    found: list[bytes] = []
+    for t_ms in range(0, 600_000, 1000):
+        picture, truths = yard.at(t_ms)
+        if {"object", "pine"} <= {truth.label for truth in truths if truth.visible > 0.9}:
+            found.append(simplejpeg.encode_jpeg(np.ascontiguousarray(picture[:, :, ::-1]), quality=90))
+        if len(found) == count:
+            break
+    return found
+
+
+@needs_model
+def test_the_shipped_model_sees_the_yard_without_kafka_and_the_server_ends_well(tmp_path):
+    pictures = yard_pictures()
+    rois = (
+        "cameras:\n  - camera_id: cam_yard\n    alert_classes: [object]\n    allowed_classes: [pine, worker]\n"
+        "    forbidden_rois:\n      - name: all\n        units: fractions\n        points: [[0,0],[1,0],[1,1],[0,1]]\n"
+    )
+    port = free_port()
+    log = tmp_path / "log"
+    command = ["cli.main", "api", "--port", str(port)]
+    with server(command, environ(write_configs(tmp_path, rois=rois)), port, log) as (client, process):
+        health = client.get("/health")
+        assert health.status_code == 200
+        assert health.json()["model"]["name"] == "yard"
+        assert health.json()["kafka"]["status"] in ("unknown", "unreachable")
+        answers = [
+            client.post("/infer", params={"camera_id": "cam_yard"}, content=each, headers=JPEG).json()
+            for each in pictures
+        ]
+        assert {(answer["width"], answer["height"]) for answer in answers} == {(1280, 720)}
+        seen = [{each["label"] for each in answer["detections"]} for answer in answers]
+        # How well it sees is told by the model's card; here it is enough that it is this model that looks.
+        assert sum("pine" in labels for labels in seen) >= len(pictures) / 2
+        assert sum("object" in labels for labels in seen) >= len(pictures) / 2
+        assert {"object"} == {hit["label"] for answer in answers for hit in answer["roi_hits"] if hit["hit"]}
+        drawn = client.post("/infer", files={"file": ("a.jpg", pictures[0])}, headers={"accept": "image/jpeg"})
+        assert simplejpeg.decode_jpeg_header(drawn.content)[:2] == (720, 1280)
+        assert "geheim" not in client.get("/config/cameras").text
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == EXIT_OK
+    lines = log.read_text().splitlines()
+    assert "geheim" not in "".join(lines)
+    for line in lines:
+        # librdkafka says once itself that nobody is there.
+        assert line.startswith("%") or json.loads(line)["stage"] == "api", line
+    paths = [json.loads(line)["path"] for line in lines if '"request"' in line]
+    assert paths == ["/infer"] * (len(pictures) + 1) + ["/config/cameras"], "probes are quiet"
+
+
+@needs_model
+def test_uvicorn_starts_the_application_by_its_name(tmp_path):
+    port = free_port()
+    command = ["uvicorn", "api.main:app", "--port", str(port)]
+    with server(command, environ(write_configs(tmp_path)), port, tmp_path / "log") as (client, _):
+        assert client.get("/health").status_code == 200
+        assert client.get("/openapi.json").json()["info"]["title"] == "Backsight"
+
+
+def test_a_model_that_is_not_there_leaves_an_api_that_says_so(tmp_path):
+    port = free_port()
+    command = ["cli.main", "api", "--port", str(port)]
+    env = environ(write_configs(tmp_path), INFERENCE_MODEL_PATH="models/none.onnx")
+    with server(command, env, port, tmp_path / "log") as (client, _):
+        answer = client.get("/health")
+        assert answer.status_code == 503
+        assert "none.onnx" in answer.json()["model"]["detail"]
+        assert client.get("/config/rois").status_code == 200
+
+
+def test_a_taken_port_and_a_setting_that_does_not_check_end_at_once(tmp_path):
+    command = [sys.executable, "-m", "cli.main", "api"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        env = environ(write_configs(tmp_path), API_PORT=str(taken.getsockname()[1]))
+        ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60)
+    assert ended.returncode == EXIT_FAULT
+    assert b"cannot_listen" in ended.stderr
+    assert b"in use" in ended.stderr
+    env = environ(tmp_path, API_PORT="many", INFERENCE_DEVICE="tpu")
+    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60)
+    assert ended.returncode == EXIT_CONFIG
+    assert b"API_PORT" in ended.stderr
+    assert b"INFERENCE_DEVICE" in ended.stderr
+
+
+def test_a_head_that_never_ends_and_a_body_that_never_comes_hold_up_nobody(tmp_path):
+    port = free_port()
+    command = ["cli.main", "api", "--port", str(port)]
+    env = environ(write_configs(tmp_path), INFERENCE_MODEL_PATH="models/none.onnx")
+    with server(command, env, port, tmp_path / "log") as (client, _):
+        head = b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\n"
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+        try:
+            for number, each in enumerate(slow):
+                each.sendall(head if number % 2 else head[:20])
+            started = time.monotonic()
+            assert client.get("/livez").status_code == 200
+            assert time.monotonic() - started < 2
+        finally:
+            for each in slow:
+                each.close()
