@@ -5,6 +5,7 @@ so a slow detector holds up reading and nothing else. A frame is committed when 
 all frames before it in its partition.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -129,6 +130,8 @@ class Flow:
         self._send()
         if self._producer.flush(DRAIN_SECONDS):
             self._broker_is_silent = True
+            # They will be made again by whoever goes on; sent later, after that, they would only be doubles.
+            self._producer.purge()
             return False
         self._check_sent()
         self._commit()
@@ -143,7 +146,12 @@ class Flow:
         """Ends the threads and leaves the group; a detection under way is not waited for."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
         self._detection.shutdown(wait=False, cancel_futures=True)
-        self._consumer.close()
+        # With the broker away, leaving waits for it to return: we do not, and the group notices by itself.
+        leaving = threading.Thread(target=self._consumer.close, name="leave", daemon=True)
+        leaving.start()
+        leaving.join(DRAIN_SECONDS)
+        if leaving.is_alive():
+            log.warning("group_not_left", reason="the broker does not answer; it drops this member after its timeout")
 
     # Reading
 

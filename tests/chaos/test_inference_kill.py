@@ -13,10 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.kafka import Message
-from schemas.messages import DetectionEvent
 from tests.support.broker import read_all
-from tests.support.inference_stage import Frames, read_events, write_script
+from tests.support.inference_stage import Frames, await_all, read_events, write_script
 
 CAMERAS = ("yard_a", "yard_b", "gate", "dock")
 COUNT = 150
@@ -72,14 +70,3 @@ def test_killed_twice_inference_leaves_one_event_for_every_frame(
     assert values.keys() == sent, "none is missing"
     assert all(len(each) == 1 for each in values.values()), "doubles are the same to the byte"
     print(f"{len(records) - total} of {total} events came twice")
-
-
-def await_all(bootstrap: str, prefix: str, total: int) -> list[tuple[Message, DetectionEvent]]:
-    """The events once every frame has one, however many came twice."""
-    count = total
-    while True:
-        records = read_events(bootstrap, prefix, count, seconds=60)
-        found = {(event.frame.partition, event.frame.offset) for _, event in records}
-        if len(found) >= total:
-            return records
-        count = len(records) + 1

@@ -165,3 +165,14 @@ def read_events(bootstrap: str, prefix: str, count: int, seconds: float = 40.0) 
             return [(record, decode(DetectionEvent, record.value(), record.headers())) for record in records]
         assert time.monotonic() < deadline, f"found {len(records)} of {count} detection events in {seconds} s"
         time.sleep(0.1)  # the topic is looked at again, not a guess at how long the stage takes
+
+
+def await_all(bootstrap: str, prefix: str, total: int) -> list[tuple[Message, DetectionEvent]]:
+    """The events once every frame has one, however many came twice."""
+    count = total
+    while True:
+        records = read_events(bootstrap, prefix, count, seconds=60)
+        found = {(event.frame.partition, event.frame.offset) for _, event in records}
+        if len(found) >= total:
+            return records
+        count = len(records) + 1
