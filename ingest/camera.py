@@ -116,7 +116,7 @@ class CameraRun:
                 # The thread hangs in a read that does not keep its time.
                 self._gone("no_picture", f"no picture for {self.camera.no_frame_seconds:g} s")
             if self.state is State.AWAY and now - self._away_since >= TICK_AFTER_MS:
-                self._send(self._clock.tick(now), None)
+                self._send(self._clock.stamp(now), None)
 
     # ---- the camera's own thread ----
 
@@ -168,13 +168,10 @@ class CameraRun:
             if self.state is State.AWAY:
                 self._here(picture)
             self._last_picture = now
-            start_at = self.camera.start_at_ms if self._complete else None
-            if start_at is not None:
-                captured_at = self._clock.file_picture(start_at + (picture.at_ms or 0.0))
-            else:
-                captured_at = self._clock.picture(now, picture.at_ms)
-        if not self._sampler.keep(captured_at):
-            return
+            taken = self._taken(now, picture)
+            if not self._sampler.keep(taken):
+                return
+            captured_at = self._clock.stamp(taken)
         if self._complete and captured_at <= self._published_until:
             self._seq += 1  # published before a restart: its place in the count stays
             return
@@ -193,6 +190,11 @@ class CameraRun:
         with self._lock:
             if not self._stopping.is_set():
                 self._send(captured_at, encoded)
+
+    def _taken(self, now: float, picture: Picture) -> float:
+        if self._complete and self.camera.start_at_ms is not None:
+            return self.camera.start_at_ms + (picture.at_ms or 0.0)
+        return self._clock.taken(now, picture.at_ms)
 
     def _send(self, captured_at: int, encoded: Encoded | None) -> None:
         self._publisher.offer(self.camera.id, self._outgoing(captured_at, encoded))

@@ -45,26 +45,27 @@ class CaptureClock:
     network held pictures up for long) the offset is taken anew. The offset is let rise by `SLEW` so that a camera clock
     that runs slow does not fall behind.
 
-    ``after`` is the newest ``captured_at`` that the camera is known to have, from before a restart.
+    Every picture has a `taken` time, by which it is sampled; only those that are sent are given a `stamp`. The two
+    differ when the camera is known to have been given later times already (``after``, from before a restart; a tick a
+    moment ago): stamps then go on a millisecond at a time, and sampling is not disturbed.
     """
 
     def __init__(self, after: int | None = None) -> None:
         self.last = -1 if after is None else after
         self._offset: float | None = None
         self._arrived = 0.0
+        self._taken = 0.0
 
-    def picture(self, arrived_ms: float, stream_ms: float | None = None) -> int:
-        """The capture time of a picture that arrived now. ``stream_ms`` is its own timestamp, from any origin."""
-        return self._later(arrived_ms if stream_ms is None else self._refined(arrived_ms, stream_ms))
+    def taken(self, arrived_ms: float, stream_ms: float | None = None) -> float:
+        """When a picture that arrived now was taken; never before the picture before. ``stream_ms`` is its own
+        timestamp, from any origin."""
+        self._taken = max(self._taken, arrived_ms if stream_ms is None else self._refined(arrived_ms, stream_ms))
+        return self._taken
 
-    def tick(self, now_ms: float) -> int:
-        """The time of an ``offline`` tick. The next stream begins with an offset of its own."""
-        self._offset = None
-        return self._later(now_ms)
-
-    def file_picture(self, at_ms: float) -> int:
-        """The capture time of a picture whose time is known (a file with ``start_at``)."""
-        return self._later(at_ms)
+    def stamp(self, at_ms: float) -> int:
+        """The ``captured_at`` of what is sent: ``at_ms``, or a millisecond after what was sent before."""
+        self.last = max(round(at_ms), self.last + 1)
+        return self.last
 
     def new_stream(self) -> None:
         """A connection was begun again: timestamps have a new origin."""
@@ -81,7 +82,3 @@ class CaptureClock:
                 self._offset = offset
         self._arrived = arrived_ms
         return stream_ms + self._offset
-
-    def _later(self, at_ms: float) -> int:
-        self.last = max(round(at_ms), self.last + 1)
-        return self.last

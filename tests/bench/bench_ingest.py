@@ -106,8 +106,9 @@ def ours(clip: Path, width: int) -> int:
     )
     sampled = 0
     for picture in source.pictures():
-        at = clock.file_picture(picture.at_ms or 0.0)
-        if sampler.keep(at):
+        taken = clock.taken(picture.at_ms or 0.0, picture.at_ms)
+        if sampler.keep(taken):
+            at = clock.stamp(taken)
             encoded = encoder.encode(picture.frame)
             frozen.look(at, thinned(encoded.luma))
             sampled += 1
