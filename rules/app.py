@@ -34,6 +34,10 @@ DRAIN_SECONDS: Final = 4.0
 ABANDON_SECONDS: Final = 9.0
 """A process that failed, or was told to stop, ends after this whatever Faust still waits for."""
 
+SESSION_SECONDS: Final = 15.0
+"""A worker that is not heard of for as long is dead, and the others take its partitions. Tests lower it by the
+environment variable BACKSIGHT_RULES_SESSION_SECONDS, at the price of false deaths on a busy machine."""
+
 log = get_logger(__name__)
 
 
@@ -64,7 +68,7 @@ class RulesApp(faust.App):
         self.kafka = settings.kafka
         self._settings = settings
         self.failure: BaseException | None = None
-        self.revisions = RevisionFollower(settings.kafka, settings.prefix)
+        self.revisions = RevisionFollower(settings.kafka, settings.prefix, self._failed_elsewhere)
         self.judge = Judge(self, settings.prefix, RulesTables(self), self.revisions, self.failed)
         self._watchdog = Watchdog(self, DETECTIONS.full_name(settings.prefix))
         self.health = Health(STAGE)
@@ -90,6 +94,10 @@ class RulesApp(faust.App):
         """Ends the worker without acknowledging anything more; the process exits non-zero within 9 s."""
         self._note(error)
         self._crashing = asyncio.ensure_future(super().crash(error))
+
+    def _failed_elsewhere(self, error: BaseException) -> None:
+        """`failed`, from another thread."""
+        self.loop.call_soon_threadsafe(self.failed, error)
 
     async def crash(self, reason: BaseException) -> None:
         """Faust's own way to fail, made to end the process too."""
@@ -159,8 +167,8 @@ def faust_settings(settings: Settings) -> dict[str, Any]:
         "stream_wait_empty": False,
         "stream_buffer_maxsize": 8_192,
         "stream_recovery_delay": 0.0,
-        "broker_session_timeout": 15.0,
-        "broker_heartbeat_interval": 3.0,
+        "broker_session_timeout": float(os.environ.get("BACKSIGHT_RULES_SESSION_SECONDS", SESSION_SECONDS)),
+        "broker_heartbeat_interval": 2.0,
         "broker_request_timeout": 30.0,
         "broker_rebalance_timeout": 30.0,
         "broker_commit_interval": 1.0,

@@ -27,8 +27,9 @@ log = get_logger(__name__)
 class RevisionFollower:
     """Keeps the history fresh. `at` and `covers` answer from what the last refresh saw."""
 
-    def __init__(self, kafka: KafkaSettings, prefix: str) -> None:
+    def __init__(self, kafka: KafkaSettings, prefix: str, failed: Callable[[BaseException], None]) -> None:
         self._kafka = kafka
+        self._failed = failed
         self._prefix = prefix
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="revisions", daemon=True)
@@ -72,12 +73,17 @@ class RevisionFollower:
         return False
 
     def _follow(self) -> None:
-        revisions: RevisionLog | None = None
+        try:
+            self._refresh_until_stopped()
+        except Exception as error:
+            # A thread that dies in silence would hold every event for ever.
+            self._failed(error)
+
+    def _refresh_until_stopped(self) -> None:
+        revisions = RevisionLog(self._kafka, self._prefix, "backsight-rules-revisions")
         seen = -1
         while not self._stopped.is_set():
             try:
-                if revisions is None:
-                    revisions = RevisionLog(self._kafka, self._prefix, "backsight-rules-revisions")
                 began = revisions.refresh()
             except BrokerUnreachable as error:
                 if self.trouble is None:
@@ -91,5 +97,4 @@ class RevisionFollower:
                 self.trouble = None
                 self.refreshed_at = began
             self._stopped.wait(REFRESH_SECONDS)
-        if revisions is not None:
-            revisions.close()
+        revisions.close()

@@ -101,9 +101,10 @@ class RevisionLog:
                 continue
             problem = record.error()
             if problem is not None:
-                if problem.code() == KafkaError._PARTITION_EOF:
-                    # Compaction may have removed the last records: the end is the end whatever offset it has.
-                    self._next = max(self._next, record.offset() or end)
+                # An end seen before the newest record came may still be in the queue: only one at `end` counts.
+                # It does count where compaction has removed the last records.
+                if problem.code() == KafkaError._PARTITION_EOF and (record.offset() or 0) >= end:
+                    self._next = end
                 continue
             self._next = record.offset() + 1
             try:

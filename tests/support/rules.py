@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,8 +25,10 @@ from schemas.messages import Alert, Detection, DetectionEvent, FrameRef, Model
 from tests.support.broker import read_all, settings
 
 ROOT = Path(__file__).resolve().parents[2]
-BEGAN = 1_790_000_000_123
-"""When the made-up events begin, ms UTC: in the past, so that no event waits for the clock."""
+DAY_MS = 24 * 3600 * 1000
+BEGAN = (round(time.time() * 1000) // DAY_MS - 2) * DAY_MS + 123
+"""When the made-up events begin, ms UTC: in the past, so that no event waits for the clock, and within the retention of
+`detections`, or the broker deletes them in the middle of a test."""
 MODEL = Model(name="made-up", version="1", sha256="0" * 64)
 
 
@@ -171,12 +173,13 @@ def committed(bootstrap: str, prefix: str) -> int:
     return sum(max(0, place.offset) for place in answer.topic_partitions if place.topic == f"{prefix}detections")
 
 
-def end_of(bootstrap: str, topic: str) -> int:
-    """The sum of the topic's end offsets."""
+@contextmanager
+def log_end(bootstrap: str, topic: str) -> Iterator[Callable[[], int]]:
+    """Gives a function that answers the sum of the topic's end offsets, quickly."""
     client = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused"})
     try:
         places = [TopicPartition(topic, number) for number in client.list_topics(topic, 10).topics[topic].partitions]
-        return sum(client.get_watermark_offsets(place, timeout=10)[1] for place in places)
+        yield lambda: sum(client.get_watermark_offsets(place, timeout=10)[1] for place in places)
     finally:
         client.close()
 
@@ -185,12 +188,23 @@ def wait_until_committed(
     bootstrap: str, prefix: str, count: int, seconds: float, workers: Sequence[subprocess.Popen[bytes]] = ()
 ) -> None:
     """Waits until the rules group has committed ``count`` records; fails when a worker ends or time is up."""
+    wait_until(lambda: committed(bootstrap, prefix) >= count, seconds, workers)
+
+
+def wait_until(
+    done: Callable[[], bool],
+    seconds: float,
+    workers: Sequence[subprocess.Popen[bytes]] = (),
+    *,
+    look_seconds: float = 0.05,
+) -> None:
+    """Waits until ``done``; fails when a worker ends or time is up."""
     deadline = time.monotonic() + seconds
-    while (seen := committed(bootstrap, prefix)) < count:
+    while not done():
         for worker in workers:
             assert worker.poll() is None, f"a worker ended with {worker.returncode}"
-        assert time.monotonic() < deadline, f"{seen} of {count} committed after {seconds} s"
-        time.sleep(0.05)
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(look_seconds)
 
 
 def start_worker(
