@@ -16,6 +16,7 @@ from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG
 from runtime.revisions import RevisionLog, publish_revision
 from runtime.roi_apply import plan_revisions
 from runtime.settings import environment
+from schemas.problems import Problem
 
 
 @click.group()
@@ -28,7 +29,11 @@ def check_folder(configs: Path, environ: dict[str, str]) -> Checked:
     checked = check_configs(configs, environ)
     if checked.problems or checked.settings is None:
         return checked
-    return check_configs(configs, environ, model_labels(Path(checked.settings.services.inference.model_path)))
+    model = Path(checked.settings.services.inference.model_path)
+    if not model.exists():
+        doubt = Problem("services.yaml: inference.model_path", f"there is no {model}")
+        return checked._replace(warnings=[*checked.warnings, doubt])
+    return check_configs(configs, environ, model_labels(model))
 
 
 @config.command()

@@ -14,6 +14,7 @@ from schemas.documents.services import Services
 from schemas.problems import BadDocument, Problem
 
 DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
+CHECKOUT: Final = Path(__file__).parents[1]
 
 _SERVICES: Final = {
     "INFERENCE_DEVICE": ("inference", "device"),
@@ -131,7 +132,16 @@ def load_settings(configs: Path, environ: Mapping[str, str]) -> Settings:
         problems.append(Problem("ALERTING_WEBHOOK_URL", "is needed for the protocol webhook"))
     if problems or services is None or kafka is None or settings is None:
         raise BadDocument(problems)
-    return settings.model_copy(update={"services": services, "kafka": kafka})
+    return settings.model_copy(update={"services": _with_found_model(services), "kafka": kafka})
+
+
+def _with_found_model(services: Services) -> Services:
+    """A model path that is not in the current folder is looked for in the checkout, where the shipped models are."""
+    path = Path(services.inference.model_path)
+    shipped = CHECKOUT / path
+    if path.is_absolute() or path.exists() or not shipped.exists():
+        return services
+    return services.model_copy(update={"inference": services.inference.model_copy(update={"model_path": str(shipped)})})
 
 
 def redis_notice(environ: Mapping[str, str]) -> str | None:

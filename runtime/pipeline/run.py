@@ -20,6 +20,7 @@ from runtime.lifecycle import EXIT_BROKER, EXIT_FAULT, EXIT_OK, Stop
 from runtime.pipeline.drain import Stalled, await_group
 from runtime.pipeline.figures import Figures, as_table, scrape, summarise
 from runtime.pipeline.processes import StageProcess
+from runtime.pipeline.warnings import LogWarnings
 from runtime.provision import apply_topics
 from runtime.revisions import RevisionLog, publish_revision
 from runtime.roi_apply import plan_revisions
@@ -162,12 +163,15 @@ def _watch(options: UpOptions, stages: Mapping[str, StageProcess], stop: Stop) -
     ends_at = None if options.duration is None else time.monotonic() + options.duration
     terminal = options.console.is_terminal
     redraw_at = 0.0
+    logs = [LogWarnings(stage.log) for stage in stages.values()]
     with Live(console=options.console, auto_refresh=False, transient=True) if terminal else _Nothing() as live:
         while not stop.wait(LOOK_SECONDS):
             for stage in stages.values():
                 code = stage.watch(lambda text: options.console.print(text, markup=False))
                 if code is not None:
                     return code
+            for text in (text for log in logs for text in log.new()):
+                options.console.print(text, markup=False, highlight=False, soft_wrap=True)
             now = time.monotonic()
             if stages["ingest"].finished or (ends_at is not None and now >= ends_at):
                 break

@@ -15,7 +15,9 @@ class InferenceSettings(Document):
     detector: Literal["auto", "onnx", "ultralytics", "scripted"] = Field(
         default="auto", description="auto: onnx for .onnx files, ultralytics for every other"
     )
-    model_path: str = Field(default="models/yard/yard-1.onnx", description="relative to the current folder")
+    model_path: str = Field(
+        default="models/yard/yard-1.onnx", description="relative to the current folder, else to the checkout"
+    )
     device: Device = "auto"
     fp16: bool = Field(default=True, description="half precision, on a GPU only")
     tensorrt: bool = Field(default=False, description="ONNX models on a GPU through TensorRT; builds an engine first")

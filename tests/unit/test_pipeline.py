@@ -11,6 +11,7 @@ import pytest
 from runtime.pipeline import processes
 from runtime.pipeline.figures import as_table, summarise
 from runtime.pipeline.processes import StageProcess
+from runtime.pipeline.warnings import LogWarnings
 
 
 @pytest.fixture
@@ -90,3 +91,20 @@ def test_figures_add_up_over_cameras_and_stages() -> None:
     assert figures.ages["rules"] == pytest.approx(0.1)
     assert figures.ages["router"] is None
     assert as_table(figures, {"ingest": "up", "rules": "up"}).row_count == 2
+
+
+def test_warnings_of_a_stage_are_shown_once_and_only_new_ones(tmp_path: Path) -> None:
+    log = tmp_path / "ingest.log"
+    log.write_text('{"level": "warning", "event": "of_a_run_before", "stage": "ingest"}\n')
+    warnings = LogWarnings(log)
+    with log.open("a") as writing:
+        writing.write('{"level": "info", "event": "camera_watching", "stage": "ingest"}\nTraceback: no JSON\n')
+        writing.write(
+            '{"level": "warning", "event": "camera_away", "stage": "ingest", "camera": "gate"}\n{"level": "err'
+        )
+        writing.flush()
+        assert warnings.new() == ["ingest: camera away camera=gate"]
+        writing.write('or", "event": "gone", "stage": "ingest"}\n')
+        writing.flush()
+    assert warnings.new() == ["ingest: gone"]
+    assert warnings.new() == []
