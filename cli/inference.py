@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
-from cli.options import read_settings, stage_options
+from cli.options import read_settings, refuse, stage_options
 from inference.stage import run
 from runtime.lifecycle import stop_on_signals
 from runtime.logs import configure_logs
+from schemas.documents.reading import read_document
 from schemas.documents.services import InferenceSettings
+from schemas.problems import BadDocument
 
 
 @click.command()
@@ -33,7 +35,11 @@ def inference(configs: Path, prefix: str, device: str | None) -> None:
     """
     settings, _ = read_settings(configs, prefix)
     if device is not None:
-        told = InferenceSettings.model_validate({**settings.services.inference.model_dump(), "device": device})
+        written = {**settings.services.inference.model_dump(), "device": device}
+        try:
+            told = read_document(InferenceSettings, written, "--device")
+        except BadDocument as bad:
+            refuse(bad.problems)
         services = settings.services.model_copy(update={"inference": told})
         settings = settings.model_copy(update={"services": services})
     configure_logs("inference")

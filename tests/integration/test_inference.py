@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from inference.detectors.contract import DeviceLost
+from inference.detectors.scripted import ScriptedDetector
 from inference.stage import TopicsMissing, check_topics
 from runtime.kafka import TIMESTAMP_CREATE_TIME, admin
-from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK
+from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_DEVICE, EXIT_FAULT, EXIT_OK
 from runtime.pipeline.drain import committed
 from schemas.frames import frame_headers
 from schemas.messages import Detection
@@ -17,6 +20,7 @@ from tests.support.broker import read_all
 from tests.support.inference_stage import (
     Frames,
     Stage,
+    await_all,
     box_of,
     captured_at,
     head,
@@ -164,6 +168,36 @@ def test_two_stages_share_the_cameras_and_lose_nothing_when_one_leaves(
     sent = [(each.partition(), each.offset()) for each in read_all(bootstrap, topics["frames"])]
     assert sorted(set(found)) == sent
     assert len(found) == len(sent), "a stage that is stopped or gives partitions up doubles nothing"
+
+
+def test_a_lost_device_ends_the_stage_and_its_batch_is_not_committed(
+    bootstrap: str,
+    prefix: str,
+    topics: dict[str, str],
+    frames: Frames,
+    script: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for seq in range(20):
+        frames.send("yard_a", seq)
+    frames.flush()
+    detect = ScriptedDetector.detect
+
+    def breaks(self: ScriptedDetector, pictures: Any, names: Any = None) -> Any:
+        if names[0].captured_at == captured_at(12):
+            raise DeviceLost("cuda:0: CUDA failure 700: an illegal memory access was encountered")
+        return detect(self, pictures, names)
+
+    settings = inference_settings(bootstrap, prefix, script)
+    with monkeypatch.context() as patch:
+        patch.setattr(ScriptedDetector, "detect", breaks)
+        assert Stage(settings).wait() == EXIT_DEVICE
+    offsets = committed(admin(settings.kafka), f"{prefix}inference", topics["frames"])
+    assert sum(offsets.values()) <= 12
+    with running_stage(settings):
+        events = await_all(bootstrap, prefix, 20)
+    assert {event.seq for _, event in events} == set(range(20))
+    assert {event.skipped for _, event in events} == {None}
 
 
 def test_without_its_topics_the_stage_says_so(bootstrap: str, script: Path) -> None:

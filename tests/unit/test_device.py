@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from cli.inference import inference
 from inference.detectors import device_for
 from inference.device import NoDevice, choose, claim, cuda_devices, pick
+from runtime.lifecycle import EXIT_CONFIG, EXIT_DEVICE, Stop
 from schemas.documents.services import InferenceSettings
 
 CARDS = ("card-a", "card-b")
@@ -94,6 +97,21 @@ def test_auto_is_the_cpu_where_the_detector_cannot_use_the_gpu(monkeypatch: pyte
     assert device_for(settings.model_copy(update={"device": "cuda"})) == "cuda", "what is asked for by name stays"
     monkeypatch.setattr("inference.detectors.onnx.uses_cuda", lambda: True)
     assert device_for(settings) == "auto"
+
+
+@pytest.mark.parametrize(
+    ("device", "code", "words"),
+    [("gpu", EXIT_CONFIG, "--device: device: String should match"), ("cuda", EXIT_DEVICE, "")],
+)
+def test_the_command_ends_with_a_code_that_tells(
+    device: str, code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference.device.cuda_devices", lambda: ())
+    monkeypatch.setattr("cli.inference.configure_logs", lambda _stage: None)
+    monkeypatch.setattr("cli.inference.stop_on_signals", Stop)
+    result = CliRunner().invoke(inference, ["--configs", str(tmp_path), "--device", device])
+    assert result.exit_code == code
+    assert words in result.output
 
 
 def test_this_machine_answers() -> None:
