@@ -127,21 +127,20 @@ def test_two_processes_share_the_cameras_and_a_dead_ones_move(
         while not (first.events("camera_watching") and second.events("camera_watching")):
             assert time.monotonic() < deadline, "both get a share"
             time.sleep(0.1)
-        # Sequence numbers count from a process's start: two readers of one camera would interleave two counts.
+        # Sequence numbers count from where a camera was begun: two readers at once would interleave two counts.
         seen.until(lambda w: all(len(w.pictures(name)) >= 10 for name in names))
         first.kill()
         died = time.time() * 1000
-        seen.until(lambda w: all(_watched_since(w, name, died + 1000) for name in names), 25)
+        seen.until(lambda w: all(_watched_since(w, name, died + 1000) for name in names), 15)
         assert second.stop() == 0
     for name in names:
         assert increasing(seen.of(name)), name
-        starts = [each for each in seen.of(name) if each.head.seq == 0]
-        assert len(starts) <= 3, (
-            f"{name} began {len(starts)} times: in the first, perhaps in the second, after the kill"
-        )
         counts = [each.head.seq for each in seen.of(name)]
-        falls = sum(after < before for before, after in itertools.pairwise(counts))
-        assert falls == len(starts) - 1, f"{name} was read twice at once: {counts}"
+        # In the first, perhaps in the second after it joined, and after the kill.
+        assert counts.count(0) <= 3, counts
+        assert all(after > before or after == 0 for before, after in itertools.pairwise(counts)), (
+            f"{name} was read twice at once: {counts}"
+        )
 
 
 def _watched_since(seen: Watching, camera_id: str, instant: float) -> bool:
