@@ -225,6 +225,13 @@ def should_expire_keys(self: Any) -> bool:
     return bool(self.window is not None and self.window.expires)
 
 
+class PlainTumblingWindow(faust.windows._PyHoppingWindow):
+    """Upstream's tumbling window without its compiled parent, which is there where `faust` was imported before us."""
+
+    def __init__(self, size: float, expires: float | None = None) -> None:
+        super().__init__(size, size, expires)
+
+
 def create_worker_consumer(self: Any, transport: Any) -> Any:
     """Sets the fetch wait, which upstream writes as a number of its own."""
     consumer = UPSTREAM["create_worker_consumer"](self, transport)
@@ -236,7 +243,7 @@ def install() -> None:
     """Puts every patch in place. Doing it again changes nothing."""
     faust.streams._CStreamIterator = None
     faust.transport.conductor.ConductorHandler = None
-    faust.windows.HoppingWindow = faust.windows._PyHoppingWindow
+    faust.windows.TumblingWindow = PlainTumblingWindow
     Consumer.ack = ack
     Consumer.on_partitions_assigned = on_partitions_assigned
     Consumer.stop_flow = stop_flow
