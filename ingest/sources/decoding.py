@@ -20,10 +20,15 @@ def open_video(
 
     ``timeout``: seconds to open, and to wait for a packet.
     """
+    began = time.monotonic()
     try:
         container = av.open(url, options=options, timeout=timeout, format=format, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise fault_of(error, url.removeprefix("file:")) from None
+        place = url.removeprefix("file:")
+        if timeout is not None and time.monotonic() - began >= timeout[0]:
+            # FFmpeg calls it invalid data when it is interrupted before the first answer.
+            raise SourceFault("timed_out", f"{camera_place(place)}: no answer within {timeout[0]:g} s") from None
+        raise fault_of(error, place) from None
     if not container.streams.video:
         container.close()
         raise SourceFault("no_video", f"{camera_place(url.removeprefix('file:'))}: holds no video stream")

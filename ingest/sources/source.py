@@ -58,7 +58,8 @@ def fault_of(error: Exception, url: str, doing: str = "cannot be opened") -> Sou
     if isinstance(error, PermissionError):
         return SourceFault("broken", f"{place}: this user may not read it")
     if isinstance(error, av.InvalidDataError | av.ProtocolNotFoundError | av.DemuxerNotFoundError):
-        return SourceFault("no_video", f"{place}: is no video that can be read")
+        words = "answers, but not with video that can be read" if "://" in place else "is no video that can be read"
+        return SourceFault("no_video", f"{place}: {words}")
     number = getattr(error, "errno", None)
     if number in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EIO):
         # FFmpeg says EIO, too, when a name cannot be resolved.

@@ -1,6 +1,8 @@
 """Files and folders as cameras, and what is said of those that are none."""
 
 import itertools
+import socket
+import threading
 import time
 import wave
 from pathlib import Path
@@ -10,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ingest.sources import Picture, SourceFault, open_source
+from ingest.sources import Picture, SourceFault, open_source, rtsp
 from runtime.configs import ResolvedCamera
 from schemas.documents.cameras import Camera
 from tests.support.clips import write_clip
@@ -118,6 +120,33 @@ def test_an_unreachable_camera_is_named_without_its_password() -> None:
     assert caught.value.reason == "unreachable"
     assert "hunter2" not in str(caught.value)
     assert "admin" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "words"),
+    [(b"HTTP/1.0 400 what?\r\n\r\n", "no_video", "not with video"), (None, "timed_out", "no answer within 1 s")],
+)
+def test_something_else_on_the_cameras_port_is_said(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes | None, reason: str, words: str
+) -> None:
+    monkeypatch.setattr(rtsp, "OPEN_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                if answer is not None:
+                    connection.sendall(answer)
+                connection.recv(4096)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(SourceFault, match=words) as caught:
+            open_source(source(f"rtsp://u:hunter2@127.0.0.1:{server.getsockname()[1]}/x"), never)
+        thread.join(5)
+    assert caught.value.reason == reason
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_name_that_nobody_knows_is_said() -> None:
