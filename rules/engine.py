@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from rules.debounce import Ended, Open, Verdict, abandon, judge
 from rules.document import ALLOWED, Document, compile_rules
+from rules.kinds import Locate
 from rules.state import NOTHING, CameraState, Episode, Opening, Subject, SubjectState
 from schemas.effective import RoiRules
 from schemas.messages import Alert, Detection, DetectionEvent, Evidence, alert_id
@@ -120,8 +121,8 @@ def roi_hits(
 
 def _find(document: Document, event: DetectionEvent, found: dict[int, Detection], unlisted: list[str]) -> None:
     """The event's hits into ``found``, by place of the subject: the most confident, the first listed among equals."""
-    listed = document.listed
-    lowest = document.lowest_confidence
+    listed, lowest, rois = document.listed, document.lowest_confidence, document.rois
+    locators: Sequence[Locate] | None = None
     for detection in event.detections:
         label = listed.get(detection.label)
         if label is None:
@@ -130,13 +131,15 @@ def _find(document: Document, event: DetectionEvent, found: dict[int, Detection]
         confidence = detection.confidence
         if label == ALLOWED or confidence < lowest:
             continue
-        for roi in document.locators(event.width, event.height)[label](detection.box):
-            if confidence < document.rois[roi].min_confidence:
+        if locators is None:
+            locators = document.locators(event.width, event.height)
+        for roi in locators[label](detection.box):
+            if confidence < rois[roi].min_confidence:
                 continue
             times = document.active[roi]
             if times is not None and not times.at(event.captured_at):
                 continue
-            place = roi * len(document.rules.alert_classes) + label
+            place = roi * len(locators) + label
             best = found.get(place)
             if best is None or confidence > best.confidence:
                 found[place] = detection

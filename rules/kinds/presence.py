@@ -1,11 +1,14 @@
 """The forbidden ROI: a box of an alert class whose anchor, or enough of whose area, lies in the polygon is a hit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from rules.geometry import Bounds, Edge, Polygon, anchor_of, bounds_of, contains, edges_of, overlaps, to_fractions
+from rules.geometry import Edge, Polygon, anchor_of, bounds_of, contains, edges_of, overlaps, to_fractions
 from rules.kinds import Locate, PictureSize
-from schemas.effective import AnchorPoint, CameraRules, Point, RoiRules
+from schemas.effective import AnchorPoint, CameraRules, RoiRules
 from schemas.messages import Box
+
+Area = tuple[float, float, float, float, tuple[Edge, ...], int]
+"""A ROI's polygon: its bounds (left, top, right, bottom), its edges, and the ROI's place in the list."""
 
 _NONE: tuple[int, ...] = ()
 
@@ -39,46 +42,44 @@ def polygon_of(roi: RoiRules, size: PictureSize) -> Polygon:
 
 def locator(rois: Sequence[RoiRules], label: str, size: PictureSize) -> Locate:
     """Bounding boxes first: of ten ROIs most are told apart from a box by four comparisons."""
-    by_anchor: dict[AnchorPoint, list[tuple[Bounds, tuple[Edge, ...], int]]] = {}
-    by_overlap: list[tuple[Bounds, tuple[Edge, ...], float, int]] = []
+    by_anchor: dict[AnchorPoint, list[Area]] = {}
+    by_overlap: list[tuple[Area, float]] = []
     for place, roi in enumerate(rois):
         polygon = polygon_of(roi, size)
+        area = (*bounds_of(polygon), edges_of(polygon), place)
         anchor = roi.anchors[label]
         if isinstance(anchor, str):
-            by_anchor.setdefault(anchor, []).append((bounds_of(polygon), edges_of(polygon), place))
+            by_anchor.setdefault(anchor, []).append(area)
         else:
-            by_overlap.append((bounds_of(polygon), edges_of(polygon), anchor, place))
-    if len(by_anchor) == 1 and not by_overlap:
-        ((anchor, areas),) = by_anchor.items()
-        return _by_one_anchor(anchor_of(anchor), areas)
-    return _by_any([(anchor_of(anchor), areas) for anchor, areas in by_anchor.items()], by_overlap)
+            by_overlap.append((area, anchor))
+    located = [_by_anchor(anchor, areas) for anchor, areas in by_anchor.items()]
+    if len(located) == 1 and not by_overlap:
+        return located[0]
+    return _by_any(located, by_overlap)
 
 
-def _by_one_anchor(point_on: Callable[[Box], Point], areas: list[tuple[Bounds, tuple[Edge, ...], int]]) -> Locate:
+def _by_anchor(anchor: AnchorPoint, areas: list[Area]) -> Locate:
+    point_on = anchor_of(anchor)
+
     def locate(box: Box) -> Sequence[int]:
         x, y = point_on(box)
         found: list[int] | None = None
-        for (left, top, right, bottom), edges, place in areas:
+        for left, top, right, bottom, edges, place in areas:
             if left <= x <= right and top <= y <= bottom and contains(edges, x, y):
                 if found is None:
                     found = [place]
                 else:
                     found.append(place)
-        return _NONE if found is None else found
+        return found or _NONE
 
     return locate
 
 
-def _by_any(
-    groups: list[tuple[Callable[[Box], Point], list[tuple[Bounds, tuple[Edge, ...], int]]]],
-    by_overlap: list[tuple[Bounds, tuple[Edge, ...], float, int]],
-) -> Locate:
-    located = [_by_one_anchor(point_on, areas) for point_on, areas in groups]
-
+def _by_any(located: list[Locate], by_overlap: list[tuple[Area, float]]) -> Locate:
     def locate(box: Box) -> Sequence[int]:
         found = [place for each in located for place in each(box)]
         x1, y1, x2, y2 = box
-        for (left, top, right, bottom), edges, fraction, place in by_overlap:
+        for (left, top, right, bottom, edges, place), fraction in by_overlap:
             if x1 < right and left < x2 and y1 < bottom and top < y2 and overlaps(edges, box, fraction):
                 found.append(place)
         found.sort()
