@@ -162,6 +162,13 @@ def test_the_resolve_after_that_a_gone_roi_ends_by_is_that_of_the_document_befor
     assert words(alerts[1]) == ("resolved", resolved_at, 0, 1, "revision")
 
 
+@pytest.mark.parametrize(("watched", "reason"), [(800, "quiet"), (1000, "quiet"), (4000, "blind")])
+def test_a_shorter_resolve_after_ends_in_the_past_and_asks_what_was_watched_until_then(watched, reason):
+    timeline = [published(rules(roi(**ONCE))), published(rules(roi(**ONCE, resolve_after_ms=1000)), START + 4500)]
+    alerts = judge_all(timeline, [*hits(0), event(watched), event(4200), event(4600)])[0]
+    assert words(alerts[1]) == ("resolved", 1000, 0, 1, reason)
+
+
 def test_a_subject_that_comes_back_starts_afresh():
     there, gone = rules(roi(confirm_hits=2, confirm_within_ms=60_000)), rules(roi("other"))
     timeline = [published(there), Published(START + 1000, "gone", gone), Published(START + 2000, "back", there)]
