@@ -57,7 +57,8 @@ class Webhook:
         trusted.load_default_certs()  # the machine's own authorities beside those that httpx brings
         # Only connecting has a limit of its own: a limit per read does not stop a receiver that drips,
         # so the whole attempt has a deadline, kept by the caller.
-        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+        # A third: the TLS handshake has as much again, and httpcore leaves a socket open whose handshake is cancelled.
+        timeout = httpx.Timeout(None, connect=min(CONNECT_SECONDS, deadline_seconds / 3))
         self._client = httpx.AsyncClient(verify=trusted, trust_env=False, follow_redirects=False, timeout=timeout)
 
     @classmethod

@@ -14,7 +14,7 @@ from schemas.messages import Alert, delivery_id
 from schemas.topics import ALERTS, DEAD_LETTERS
 from tests.support.alerts import opened, record_of, resolved
 from tests.support.broker import read_all, settings
-from tests.support.receiver import Receiver, Slow, Status
+from tests.support.receiver import Receiver, Reset, Slow, Status
 from tests.support.routing import (
     RouterThread,
     alert_writer,
@@ -198,7 +198,7 @@ def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on(bootstrap, prefix
     assert receiver.ids == [delivery_id(fine)]
     letters = read_all(bootstrap, DEAD_LETTERS.full_name(prefix))
     found = sorted((dict(letter.headers())["reason"], letter.value()) for letter in letters)
-    assert found == [(b"bad_value", b"{not json"), (b"empty", None), (b"unknown_schema", value)]
+    assert found == [(b"bad_value", b"{not json"), (b"empty", b""), (b"unknown_schema", value)]
     assert committed(bootstrap, prefix, "webhook") == 4
 
 
@@ -229,6 +229,21 @@ def test_two_routers_share_the_alerts_and_one_that_leaves_hands_its_part_over(bo
             receiver.wait_for(60)
     assert sorted(receiver.ids) == sorted(map(delivery_id, alerts))
     assert committed(bootstrap, prefix, "webhook") == 60
+
+
+def test_a_receiver_in_trouble_is_tried_again_under_one_id_and_not_before_it_asks(bootstrap, prefix):
+    alert = opened(at=now() - 1000)
+    write_alerts(alert_writer(bootstrap), prefix, [alert])
+    with (
+        Receiver([Status(429, retry_after="2"), Reset(), Status(503), Status(201)]) as receiver,
+        router_thread(router_settings(bootstrap, prefix, protocol="webhook", webhook_url=receiver.url)),
+    ):
+        got = receiver.wait_for(4)
+    assert receiver.ids == [delivery_id(alert)] * 4
+    assert got[1].at - got[0].at >= 2
+    (ended,) = deliveries(bootstrap, prefix)
+    assert (ended.outcome, ended.attempts) == ("delivered", 4)
+    assert ended.last_attempt_at - ended.first_attempt_at >= 2000
 
 
 def test_a_setting_that_does_not_check_and_a_broker_that_is_not_there_have_exit_codes_of_their_own(bootstrap, prefix):

@@ -13,6 +13,7 @@ import contextlib
 import json
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 import time
@@ -128,6 +129,7 @@ class Receiver:
 
     habits: list[Habit] = field(default_factory=lambda: [Status()])
     port: int = 0
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self.got: list[Got] = []
@@ -141,7 +143,7 @@ class Receiver:
     @property
     def url(self) -> str:
         """Where to POST."""
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}/hook"
 
     @property
     def ids(self) -> list[str]:
@@ -181,6 +183,8 @@ class Receiver:
         self.closing.clear()
         self._server = _Server(("127.0.0.1", self.port), self)
         self.port = self._server.server_address[1]
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), name="receiver", daemon=True).start()
         return self
 

@@ -3,7 +3,9 @@
 import asyncio
 import io
 import json
+import shutil
 import ssl
+import subprocess
 import sys
 
 import httpx
@@ -201,7 +203,7 @@ def test_a_refused_certificate_says_why():
 
 
 def secret_url(receiver: Receiver) -> str:
-    return receiver.url.replace("http://", f"http://user:{SECRET}@") + f"?token={SECRET}"
+    return receiver.url.replace("://", f"://user:{SECRET}@") + f"?token={SECRET}"
 
 
 async def attempt(receiver_or_url, *, deadline=2.0) -> Answer:
@@ -247,6 +249,38 @@ async def test_nobody_listening_is_unreachable_and_an_unknown_host_is_dns():
     assert await attempt(url) == Answer("later", "unreachable", "no connection")
     answer = await attempt(f"http://user:{SECRET}@no-such-host.invalid/", deadline=10)
     assert (answer.verdict, answer.reason) == ("later", "dns")
+
+
+@pytest.fixture
+def self_signed(tmp_path):
+    """The TLS side of a receiver whose certificate nobody vouches for."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not there to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused_and_nothing_is_sent(self_signed):
+    with Receiver(tls=self_signed) as receiver:
+        answer = await attempt(secret_url(receiver), deadline=10)
+    assert (answer.verdict, answer.reason) == ("later", "tls")
+    assert "self" in answer.detail
+    assert SECRET not in answer.detail
+    assert receiver.got == []
+
+
+async def test_a_receiver_that_speaks_no_tls_is_not_waited_for():
+    with Receiver() as receiver:
+        answer = await attempt(secret_url(receiver).replace("http://", "https://"))
+    assert answer.verdict == "later"
+    assert answer.reason in ("tls", "timeout")
+    assert SECRET not in answer.detail
 
 
 async def test_a_dripping_head_ends_at_the_deadline():
