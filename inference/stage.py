@@ -5,12 +5,14 @@ has partitions is one that can work.
 """
 
 import os
+import time
 from typing import Final
 
 from inference.detectors import device_for, open_detector
 from inference.detectors.contract import BadModel, Detector, DeviceLost, OutOfMemory
 from inference.device import Claim, NoDevice, claim
-from inference.flow import STAGE, BrokerTrouble, Flow, TooManyBad
+from inference.flow import Flow, TooManyBad
+from inference.sending import STAGE, BrokerTrouble, Sending
 from runtime.dead_letters import DeadLetters
 from runtime.health import Health
 from runtime.kafka import BrokerUnreachable, KafkaError, KafkaException, TopicPartition, admin, consumer, producer
@@ -81,6 +83,12 @@ def _serve(settings: Settings, stop: Stop, detector: Detector, health: Health, f
     client_id = f"backsight-inference-{os.getpid()}"
     check_topics(settings, frames, detections)
     told = settings.services.inference
+    sendings: list[Sending] = []
+
+    def on_commit(error: KafkaError | None, places: list[TopicPartition]) -> None:
+        for each in sendings:  # the client is made before what listens to it
+            each.committed(error, places)
+
     client = consumer(
         settings.kafka,
         f"{settings.prefix}{GROUP}",
@@ -91,7 +99,7 @@ def _serve(settings: Settings, stop: Stop, detector: Detector, health: Health, f
         fetch_wait_max_ms=50,
         # Longer than the slowest batch on a CPU.
         max_poll_interval_ms=120_000,
-        on_commit=lambda error, places: _on_commit(flows, error, places),
+        on_commit=on_commit,
     )
     # A broker that is away for hours is waited for: what was read is kept, and nothing more is read meanwhile.
     sender = producer(settings.kafka, client_id, message_timeout_ms=0)
@@ -99,15 +107,16 @@ def _serve(settings: Settings, stop: Stop, detector: Detector, health: Health, f
     letters = DeadLetters(
         producer(settings.kafka, f"{client_id}-letters", message_timeout_ms=20_000), settings.prefix, STAGE
     )
+    sending = Sending(client, sender, letters, frames, detections, now_ms)
+    sendings.append(sending)
     flow = Flow(
         detector,
         client,
-        sender,
-        letters,
-        detections,
+        sending,
         floor=settings.floor,
         batch_wait_ms=told.batch_wait_ms,
         staleness_ms=round(told.staleness_seconds * 1000),
+        clock=now_ms,
     )
     flows.append(flow)
     try:
@@ -127,9 +136,9 @@ def _serve(settings: Settings, stop: Stop, detector: Detector, health: Health, f
     return EXIT_OK
 
 
-def _on_commit(flows: list[Flow], error: KafkaError | None, places: list[TopicPartition]) -> None:
-    if flows:
-        flows[0].committed(error, places)
+def now_ms() -> int:
+    """Milliseconds UTC, by the wall clock: frames of other machines are compared with it."""
+    return time.time_ns() // 1_000_000
 
 
 def check_topics(settings: Settings, frames: str, detections: str) -> None:

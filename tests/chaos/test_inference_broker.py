@@ -44,12 +44,12 @@ def test_a_broker_that_goes_away_and_returns_is_waited_for(tmp_path: Path) -> No
                 frames.send("yard_a", seq)
                 frames.send("gate", seq)
             frames.flush()
-            events = read_events(broker.bootstrap, PREFIX, 200, seconds=90)
+            events = await_all(broker.bootstrap, PREFIX, 200)
             assert stage.end() == EXIT_OK
         sent = [(each.partition(), each.offset()) for each in read_all(broker.bootstrap, topic)]
-        found = [(event.frame.partition, event.frame.offset) for _, event in events]
-        assert sorted(set(found)) == sent
-        assert found == sorted(found), "in order, also across the gap"
+        # Where the group was lost meanwhile, what was not committed comes again: the first of each counts.
+        found = list(dict.fromkeys((event.frame.partition, event.frame.offset) for _, event in events))
+        assert found == sent, "every frame, and in order also across the gap"
 
 
 @pytest.mark.timeout(180)

@@ -146,6 +146,7 @@ def test_a_topic_full_of_bad_frames_stops_the_stage(
     assert len(read_all(bootstrap, DEAD_LETTERS.full_name(prefix))) == 100
 
 
+@pytest.mark.slow
 def test_two_stages_share_the_cameras_and_lose_nothing_when_one_leaves(
     bootstrap: str, prefix: str, topics: dict[str, str], frames: Frames, tmp_path: Path
 ) -> None:
