@@ -83,8 +83,9 @@ class SinkStage:
             f"{settings.prefix}router.{sink.name}",
             client,
             # A sink may take its whole deadline when partitions are revoked; alerts are small and few.
-            max_poll_interval_ms=300_000,
+            max_poll_interval_ms=600_000,
             queued_max_messages_kbytes=4096,
+            on_commit=self._commit_ended,
         )
         self._producer = producer(settings.kafka, client, linger_ms=0)
         self._outcomes = Outcomes(self._producer, settings.prefix, sink.name)
@@ -231,13 +232,19 @@ class SinkStage:
         if not ready:
             return
         offsets = [TopicPartition(self._alerts, number, offset) for number, offset in ready.items()]
+        self._committed.update(ready)
         try:
-            # One that fails in the background is made good by a later one, or by `deliveries` after a crash.
             self._consumer.commit(offsets=offsets, asynchronous=not wait)
         except KafkaException as error:
-            log.warning("commit_failed", reason=error.args[0].str())
-            return
-        self._committed.update(ready)
+            self._commit_ended(error.args[0], offsets)
+
+    def _commit_ended(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
+        """A commit that failed is made good by the next one, or by `deliveries` after a crash."""
+        failed = [each for each in offsets if error is not None or each.error is not None]
+        for each in failed:
+            self._committed.pop(each.partition, None)
+        if failed:
+            log.warning("commit_failed", reason=(error or failed[0].error).str())
 
     def _lag(self) -> int:
         lag = 0
@@ -267,8 +274,8 @@ class SinkStage:
         numbers = {each.partition for each in partitions}
         if not self._closing:  # else it is done, and the lanes have ended
             self._withdraw(numbers)
-            self._settle_all()
-            self._commit(wait=True, partitions=numbers)
+            if self._settle_all():
+                self._commit(wait=True, partitions=numbers)
         self._forget(numbers)
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -297,15 +304,18 @@ class SinkStage:
             if not pending.places:
                 del self._pending[delivery_id]
 
-    def _settle_all(self) -> None:
-        """Publishes every end and waits until the broker has them."""
+    def _settle_all(self) -> bool:
+        """Publishes every end; False when the broker did not take them in time."""
         self._settle()
-        if not self._outcomes.flush():
+        taken = self._outcomes.flush()
+        if not taken:
             log.error("outcomes_not_taken", sink=self._sink.name)
+        return taken
 
     def _drain(self) -> None:
         self._withdraw(set(self._progress))
-        self._settle_all()
+        if not self._settle_all():
+            raise Fault(EXIT_BROKER, "the broker did not take every outcome; those alerts will be told again")
         self._commit(wait=True)
         log.info("router_drained", sink=self._sink.name, left_for_next_time=len(self._pending))
 
@@ -320,7 +330,10 @@ class SinkStage:
 
 def check_topics(settings: Settings) -> None:
     """Raises `Fault` naming every topic of ours that is missing: a group that subscribes to one waits in silence."""
-    found = admin(settings.kafka, "backsight-router").list_topics(timeout=10).topics
+    try:
+        found = admin(settings.kafka, "backsight-router").list_topics(timeout=10).topics
+    except KafkaException as error:
+        raise BrokerUnreachable(error.args[0].str()) from None
     missing = [
         name for topic in (ALERTS, DELIVERIES, DEAD_LETTERS) if (name := topic.full_name(settings.prefix)) not in found
     ]
