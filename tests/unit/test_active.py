@@ -120,7 +120,7 @@ ranges = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(ranges, min_size=1, max_size=3), st.lists(instants, min_size=1, max_size=20))
 def test_the_answer_is_that_of_the_calendar_whatever_was_asked_before(each, asked):
     times = ActiveTimes(each)

@@ -158,7 +158,7 @@ def test_the_resolve_after_that_a_gone_roi_ends_by_is_that_of_the_document_befor
         published(rules(roi(**ONCE, resolve_after_ms=1500)), START + 1000),
         published(rules(), START + gone_at),
     ]
-    alerts = judge_all(timeline, [*hits(0), event(1100), event(30_000)])[0]
+    alerts = judge_all(timeline, [*hits(0), event(500), event(1100), event(30_000)])[0]
     assert words(alerts[1]) == ("resolved", resolved_at, 0, 1, "revision")
 
 

@@ -16,8 +16,8 @@ from tests.support.histories import CAMERA, documents, histories, published, roi
 from tests.support.reference import Published, is_active, reference_alerts
 from tests.support.rules_shell import Documents, judge_all, judge_killed
 
-FEW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-MORE = settings(FEW, max_examples=200)
+FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MORE = settings(FEW, max_examples=120)
 
 
 def same(one: list[Alert], other: list[Alert]) -> bool:
@@ -184,7 +184,7 @@ def test_every_alert_that_resolves_has_opened_before_with_the_same_words(
 
 
 @FEW
-@given(histories(), histories(), st.randoms(use_true_random=False))
+@given(histories(longest=15), histories(longest=15), st.randoms(use_true_random=False))
 def test_another_cameras_events_change_nothing(
     mine: list[DetectionEvent], others: list[DetectionEvent], order: Random
 ) -> None:

@@ -15,7 +15,7 @@ SQUARE = ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))
 NOTCHED = ((0.125, 0.125), (0.875, 0.125), (0.875, 0.875), (0.5, 0.375), (0.125, 0.875))
 HORSESHOE = ((0, 0), (1, 0), (1, 1), (0.75, 1), (0.75, 0.25), (0.25, 0.25), (0.25, 1), (0, 1))
 
-FEW = settings(max_examples=200, deadline=None)
+FEW = settings(max_examples=120, deadline=None)
 
 
 def inside(polygon, x, y):

@@ -85,7 +85,7 @@ def test_points_beyond_the_picture_are_told_and_judged_all_the_same():
     assert holds(area, foot(1800, 500))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(rois("zone"), min_size=1, max_size=4), boxes(), st.sampled_from(["object", "person"]))
 def test_a_box_lies_where_shapely_sees_it(areas, box, label):
     size = PictureSize(1600, 800)
