@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions
 
 from rules.engine import compile_rules, step
 from rules.state import NEW_CAMERA
-from runtime.kafka import KafkaError, KafkaException, TopicPartition, admin, producer
+from runtime.kafka import AdminClient, KafkaError, KafkaException, TopicPartition, admin, producer
 from runtime.revisions import publish_revision
 from schemas.codec import decode, encode, schema_header
 from schemas.documents.rois import CameraRois, RoiDefaults, effective_rules
@@ -159,12 +160,17 @@ def distinct(values: Iterable[bytes]) -> dict[tuple[str, int], bytes]:
     return found
 
 
+@cache
+def _admin(bootstrap: str) -> AdminClient:
+    """One client for good: one that goes while an answer is on its way takes the answer, or the process, with it."""
+    return admin(settings(bootstrap))
+
+
 def committed(bootstrap: str, prefix: str) -> int:
     """The sum of the offsets that the rules group has committed."""
     group = ConsumerGroupTopicPartitions(f"{prefix}rules")
-    client = admin(settings(bootstrap))  # must outlive the answer, which is else never given
     try:
-        answer = client.list_consumer_group_offsets([group], request_timeout=10)[f"{prefix}rules"].result(15)
+        answer = _admin(bootstrap).list_consumer_group_offsets([group], request_timeout=10)[f"{prefix}rules"].result(15)
     except KafkaException as error:
         # A broker that has just started loads its groups for a second.
         if error.args[0].retriable() or error.args[0].code() == KafkaError.COORDINATOR_LOAD_IN_PROGRESS:
