@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
+from rules.client_talk import fold_client_talk
 from rules.faust_compat import BUFFERED_MESSAGES, FAUST_LOGGER, faust  # before anything else of Faust
 from rules.following import RevisionFollower
 from rules.judge import STAGE, Judge
@@ -121,6 +122,7 @@ class RulesApp(faust.App):
 
     async def on_start(self) -> None:
         """Checks the topics before Faust would wait for them without a word; starts the threads."""
+        fold_client_talk()
         await asyncio.to_thread(check_topics, self._settings)
         self.revisions.start()
         self._watchdog.start()

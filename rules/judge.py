@@ -17,6 +17,8 @@ from runtime import metrics
 from runtime.dead_letters import dead_letter_headers
 from runtime.kafka import BrokerUnreachable
 from runtime.logs import get_logger
+from runtime.redact import redact
+from runtime.repeated import Repeated
 from schemas.codec import decode, encode, schema_header
 from schemas.effective import RoiRevision
 from schemas.messages import Alert, DetectionEvent
@@ -30,8 +32,6 @@ MOST_BAD_IN_A_ROW: Final = 100
 
 SEND_SECONDS: Final = 60.0
 """An alert that the broker has not taken after this long ends the process, unacknowledged."""
-
-ODD_LOG_SECONDS: Final = 60.0
 
 log = get_logger(__name__)
 
@@ -57,7 +57,7 @@ class Judge:
         self._documents: dict[str, tuple[RoiRevision, Document]] = {}
         self._unruled: set[str] = set()
         self._bad_in_a_row = 0
-        self._odd_logged_at: dict[str, float] = {}
+        self._repeated: dict[tuple[str, str], Repeated] = {}
         self._records = metrics.STAGE_RECORDS.labels(STAGE)
         self._age = metrics.RECORD_AGE.labels(STAGE)
         self.waiting = InOrder(failed)
@@ -185,7 +185,7 @@ class Judge:
         headers += [(f"original.{name}", content) for name, content in message.headers or ()]
         await self._send(self._dead_letters, message.key, value, None, None, headers)
         metrics.DEAD_LETTERS.labels(STAGE, reason).inc()
-        self._sometimes("record_put_away", reason=reason, detail=detail, partition=message.partition)
+        self._sometimes("record_put_away", kind=reason, detail=detail, partition=message.partition)
         self.waiting.add(event, [])
         self.finished += 1
         self._records.inc()
@@ -216,7 +216,7 @@ class Judge:
                 metrics.PRODUCE_ERRORS.labels(STAGE).inc()
                 if time.monotonic() - began > SEND_SECONDS:
                     raise BrokerUnreachable(f"{topic}: not taken within {SEND_SECONDS:g} s: {error}") from error
-                self._sometimes("send_failed", reason=str(error), topic=topic)
+                self._sometimes("send_failed", kind=type(error).__name__, reason=redact(str(error)), topic=topic)
                 await asyncio.sleep(0.5)
             else:
                 return
@@ -241,7 +241,5 @@ class Judge:
 
     def _sometimes(self, event: str, **facts: Any) -> None:
         """Logs at once and then at most once a minute per reason; the metrics count every one."""
-        kind, now = f"{event}/{facts.get('reason')}", time.monotonic()
-        if now - self._odd_logged_at.get(kind, -ODD_LOG_SECONDS) >= ODD_LOG_SECONDS:
-            self._odd_logged_at[kind] = now
-            log.warning(event, **facts)
+        repeated = self._repeated.setdefault((event, str(facts.get("kind"))), Repeated(log, event))
+        repeated.happened(round(time.monotonic() * 1000), **facts)

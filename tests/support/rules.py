@@ -10,14 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions
+from confluent_kafka import Consumer
 
 from rules.engine import compile_rules, step
 from rules.state import NEW_CAMERA
-from runtime.kafka import AdminClient, KafkaError, KafkaException, TopicPartition, admin, producer
+from runtime.kafka import KafkaError, KafkaException, TopicPartition, producer
 from runtime.revisions import publish_revision
 from schemas.codec import decode, encode, schema_header
 from schemas.documents.rois import CameraRois, RoiDefaults, effective_rules
@@ -30,6 +30,8 @@ DAY_MS = 24 * 3600 * 1000
 BEGAN = (round(time.time() * 1000) // DAY_MS - 2) * DAY_MS + 123
 """When the made-up events begin, ms UTC: in the past, so that no event waits for the clock, and within the retention of
 `detections`, or the broker deletes them in the middle of a test."""
+STARTING = {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError._TIMED_OUT}
+"""What a broker answers that has just begun."""
 MODEL = Model(name="made-up", version="1", sha256="0" * 64)
 
 
@@ -160,23 +162,26 @@ def distinct(values: Iterable[bytes]) -> dict[tuple[str, int], bytes]:
     return found
 
 
-@cache
-def _admin(bootstrap: str) -> AdminClient:
-    """One client for good: one that goes while an answer is on its way takes the answer, or the process, with it."""
-    return admin(settings(bootstrap))
+@lru_cache(maxsize=1)
+def _member_of_nothing(bootstrap: str, group: str) -> Consumer:
+    """A client that may ask for the group's offsets without joining it.
+
+    Not the admin client: confluent-kafka 2.16.1 ends the process (SIGSEGV) now and then when it is asked for the
+    offsets of a group while a young broker still loads its groups.
+    """
+    return Consumer({"bootstrap.servers": bootstrap, "group.id": group})
 
 
 def committed(bootstrap: str, prefix: str) -> int:
     """The sum of the offsets that the rules group has committed."""
-    group = ConsumerGroupTopicPartitions(f"{prefix}rules")
+    client, topic = _member_of_nothing(bootstrap, f"{prefix}rules"), f"{prefix}detections"
     try:
-        answer = _admin(bootstrap).list_consumer_group_offsets([group], request_timeout=10)[f"{prefix}rules"].result(15)
+        places = [TopicPartition(topic, number) for number in client.list_topics(topic, 10).topics[topic].partitions]
+        return sum(max(0, place.offset) for place in client.committed(places, timeout=10))
     except KafkaException as error:
-        # A broker that has just started loads its groups for a second.
-        if error.args[0].retriable() or error.args[0].code() == KafkaError.COORDINATOR_LOAD_IN_PROGRESS:
+        if error.args[0].retriable() or error.args[0].code() in STARTING:
             return 0
         raise
-    return sum(max(0, place.offset) for place in answer.topic_partitions if place.topic == f"{prefix}detections")
 
 
 @contextmanager
