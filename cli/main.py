@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from runtime.lifecycle import die_with_parent
+from runtime.lifecycle import SUPERVISOR, die_with_parent
 
 COMMANDS: Final = {
     "up": ("cli.up", "up", "Run every stage on this machine with your cameras, ROIs and model."),
@@ -52,8 +52,9 @@ def main() -> None:
     Exit codes: 0 well, 1 a fault that a restart may mend, 2 a document or option that does not check, 3 Kafka cannot
     be reached, 4 the GPU asked for is not there.
     """
-    if os.environ.get("BACKSIGHT_SUPERVISED"):
-        die_with_parent()
+    supervisor = os.environ.get(SUPERVISOR)
+    if supervisor:
+        die_with_parent(int(supervisor))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """How a process starts, is told to stop, and says how it ended."""
 
 import ctypes
+import os
 import signal
 import sys
 import threading
@@ -37,14 +38,21 @@ class Stop:
         return self._event.wait(seconds)
 
 
-def die_with_parent() -> None:
-    """Asks Linux for a SIGTERM when the process that started us is gone, so that nothing outlives a killed `up`.
+SUPERVISOR: Final = "BACKSIGHT_SUPERVISOR"
+"""Environment variable with the pid of the process that supervises us."""
 
-    Elsewhere it does nothing.
+
+def die_with_parent(supervisor: int) -> None:
+    """Asks Linux for a SIGTERM when the process ``supervisor`` is gone, so that nothing outlives a killed `up`.
+
+    Where it is gone already, this process ends. Elsewhere than on Linux it does nothing.
     """
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # prctl(2)
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    if sys.platform != "linux":
+        return
+    pr_set_pdeathsig = 1  # prctl(2)
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    if os.getppid() != supervisor:
+        sys.exit(EXIT_FAULT)
 
 
 def stop_on_signals() -> Stop:

@@ -1,5 +1,6 @@
 """Stages as supervised processes: one that dies is reported and started again, with backoff."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,13 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from runtime.broker.ports import pick_free
-from runtime.lifecycle import EXIT_CONFIG, EXIT_DEVICE, EXIT_OK
+from runtime.lifecycle import EXIT_CONFIG, EXIT_DEVICE, EXIT_OK, SUPERVISOR
 
 BACKOFF_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_SECONDS: Final = 60.0
 """A process that ran for as long begins the backoff anew."""
-STOP_SECONDS: Final = 15.0
-"""A stage drains within 10 s of SIGTERM; after this it is killed."""
+STOP_SECONDS: Final = 20.0
+"""A stage drains within 10 s of SIGTERM, the router within its sink's deadline of 15 s; after this it is killed."""
 
 HOPELESS: Final = frozenset({EXIT_CONFIG, EXIT_DEVICE})
 """Exit codes after which a restart mends nothing."""
@@ -40,7 +41,7 @@ class StageProcess:
         self.starts = 0
         self.finished = False
         self._command = [sys.executable, "-m", "cli.main", *arguments]
-        self._environ = {**environ, "BACKSIGHT_HEALTH_PORT": str(self.health_port), "BACKSIGHT_SUPERVISED": "1"}
+        self._environ = {**environ, "BACKSIGHT_HEALTH_PORT": str(self.health_port), SUPERVISOR: str(os.getpid())}
         self._stdout = stdout
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0

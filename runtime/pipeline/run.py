@@ -70,7 +70,8 @@ def run_up(options: UpOptions, stop: Stop) -> int:
         port = options.broker_port
         if port is None:
             port = DEFAULT_PORT if is_free(DEFAULT_PORT) else 0
-        broker = LocalBroker(data=options.data / "kafka", port=port)
+        # Bound: should this process be killed, the broker it started ends with it.
+        broker = LocalBroker(data=options.data / "kafka", port=port, bound=True)
         try:
             started_broker = broker.start()
         except BrokerError as error:
