@@ -11,11 +11,12 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from runtime.logs import get_logger
+from runtime.settings import CHECKOUT
 from schemas.documents.reading import Document, read_document, read_yaml
 from schemas.messages import Model
 from schemas.problems import BadDocument, Problem
 
-REGISTRY: Final = Path("models/registry.yaml")
+REGISTRY: Final = CHECKOUT / "models" / "registry.yaml"
 UNREGISTERED: Final = "unregistered"
 
 log = get_logger(__name__)

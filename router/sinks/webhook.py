@@ -64,7 +64,7 @@ class Webhook:
     @classmethod
     def from_settings(cls, settings: AlertingSettings) -> Self:
         """From `alerting.webhook_url` and its neighbours."""
-        url = settings.webhook_url or ""
+        url = "" if settings.webhook_url is None else settings.webhook_url.get_secret_value()
         wrong = check_url(url)
         if wrong is not None:
             raise BadDocument([Problem("services.yaml: alerting.webhook_url (ALERTING_WEBHOOK_URL)", wrong)])

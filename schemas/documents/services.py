@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
 
 from schemas.documents.reading import Document
 
@@ -41,7 +41,7 @@ class AlertingSettings(Document):
     """Where alerts go while there is no `routes.yaml`."""
 
     protocol: Literal["stdout", "webhook"] = "stdout"
-    webhook_url: str | None = None
+    webhook_url: SecretStr | None = Field(default=None, description="it may hold a token: never shown")
     webhook_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="for a whole attempt")
     max_age_seconds: float = Field(default=72 * 3600.0, gt=0, description="an alert older than this expires")
 
