@@ -89,7 +89,7 @@ def stop_flow(self: Any) -> None:
 async def drain_messages(self: Any, fetcher: Any) -> None:
     """Brings records from the client to the streams until the consumer or ``fetcher`` stops.
 
-    Upstream (1) spends two tasks a record on noticing a stopped flow, half of its time; (2) delivers or drops records
+    Upstream (1) makes two tasks a record to notice a stopped flow; (2) delivers or drops records
     that were fetched before a rebalance and moves the position past them (#502); (3) counts the first record after a
     gap in the offsets as part of the gap, so that commits fall behind for ever (B2, #606).
     """

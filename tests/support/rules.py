@@ -13,11 +13,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from confluent_kafka import Consumer
-
 from rules.engine import compile_rules, step
 from rules.state import NEW_CAMERA
-from runtime.kafka import KafkaError, KafkaException, TopicPartition, producer
+from runtime.kafka import Consumer, KafkaError, KafkaException, TopicPartition, producer, reader
 from runtime.revisions import publish_revision
 from schemas.codec import decode, encode, schema_header
 from schemas.documents.rois import CameraRois, RoiDefaults, effective_rules
@@ -169,7 +167,8 @@ def _member_of_nothing(bootstrap: str, group: str) -> Consumer:
     Not the admin client: confluent-kafka 2.16.1 ends the process (SIGSEGV) now and then when it is asked for the
     offsets of a group while a young broker still loads its groups.
     """
-    return Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    # It outlives the test's broker, and need not say so.
+    return reader(settings(bootstrap), "test-offsets", group_id=group, error_cb=lambda _error: None)
 
 
 def committed(bootstrap: str, prefix: str) -> int:
@@ -187,7 +186,7 @@ def committed(bootstrap: str, prefix: str) -> int:
 @contextmanager
 def log_end(bootstrap: str, topic: str) -> Iterator[Callable[[], int]]:
     """Gives a function that answers the sum of the topic's end offsets, quickly."""
-    client = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused"})
+    client = reader(settings(bootstrap), "test-ends")
     try:
         places = [TopicPartition(topic, number) for number in client.list_topics(topic, 10).topics[topic].partitions]
         yield lambda: sum(client.get_watermark_offsets(place, timeout=10)[1] for place in places)
