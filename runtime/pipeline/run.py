@@ -201,7 +201,6 @@ def _drain(options: UpOptions, kafka: KafkaSettings, stages: Mapping[str, StageP
     stages["ingest"].tell_to_stop()
     stages["ingest"].wait_stopped()
     stages["ingest"].finished = True
-    client = admin(kafka)
     steps = (
         (FRAMES, "inference"),
         (DETECTIONS, "rules"),
@@ -221,7 +220,6 @@ def _drain(options: UpOptions, kafka: KafkaSettings, stages: Mapping[str, StageP
         try:
             done = await_group(
                 kafka,
-                client,
                 topic.full_name(options.prefix),
                 options.prefix + group,
                 told_to_stop=told_to_stop,

@@ -7,8 +7,8 @@ import yaml
 from click.testing import CliRunner
 
 from cli.config import config
-from runtime.kafka import TopicPartition, admin, consumer, deliver, producer
-from runtime.pipeline.drain import Stalled, await_group, committed, log_ends
+from runtime.kafka import TopicPartition, consumer, deliver, producer, reader
+from runtime.pipeline.drain import Stalled, await_group, committed, group_view, log_ends
 from runtime.revisions import RevisionLog
 from runtime.settings import KafkaSettings
 
@@ -66,7 +66,7 @@ def test_a_wrong_document_publishes_nothing(configs: Path, bootstrap: str, prefi
     refused = backsight(bootstrap, configs, prefix, "apply")
     assert refused.exit_code == 2
     assert "cameras[0].forbidden_rois[0].points" in refused.output
-    assert log_ends(KafkaSettings(bootstrap_servers=bootstrap), f"{prefix}roi-revisions") == {}
+    assert log_ends(reader(KafkaSettings(bootstrap_servers=bootstrap), "test"), f"{prefix}roi-revisions") == {}
 
 
 def test_waiting_for_a_group_names_what_remains(bootstrap: str, prefix: str, topics: object) -> None:
@@ -77,17 +77,16 @@ def test_waiting_for_a_group_names_what_remains(bootstrap: str, prefix: str, top
         deliver(client, topic, value=b"x", key="gate", partition=1)
     left: list[int] = []
     with pytest.raises(Stalled, match=r"records left: .*alerts\[1\] 3"):
-        await_group(
-            kafka, admin(kafka), topic, group, told_to_stop=lambda _: False, progress=left.append, idle_seconds=0.0
-        )
+        await_group(kafka, topic, group, told_to_stop=lambda _: False, progress=left.append, idle_seconds=0.0)
     assert left[-1] == 3
     reading = consumer(kafka, group, "test")
     reading.subscribe([topic])
     try:
-        while sum(committed(admin(kafka), group, topic).values()) < 3:
+        view = group_view(kafka, group)
+        while sum(committed(view, topic, [1]).values()) < 3:
             record = reading.poll(1.0)
             if record is not None and record.error() is None:
                 reading.commit(offsets=[TopicPartition(topic, 1, record.offset() + 1)], asynchronous=False)
     finally:
         reading.close()
-    assert await_group(kafka, admin(kafka), topic, group, told_to_stop=lambda _: False)
+    assert await_group(kafka, topic, group, told_to_stop=lambda _: False)
