@@ -66,7 +66,11 @@ def test_a_wrong_document_publishes_nothing(configs: Path, bootstrap: str, prefi
     refused = backsight(bootstrap, configs, prefix, "apply")
     assert refused.exit_code == 2
     assert "cameras[0].forbidden_rois[0].points" in refused.output
-    assert log_ends(reader(KafkaSettings(bootstrap_servers=bootstrap), "test"), f"{prefix}roi-revisions") == {}
+    view = reader(KafkaSettings(bootstrap_servers=bootstrap), "test")
+    try:
+        assert log_ends(view, f"{prefix}roi-revisions") == {}
+    finally:
+        view.close()
 
 
 def test_waiting_for_a_group_names_what_remains(bootstrap: str, prefix: str, topics: object) -> None:
@@ -80,13 +84,14 @@ def test_waiting_for_a_group_names_what_remains(bootstrap: str, prefix: str, top
         await_group(kafka, topic, group, told_to_stop=lambda _: False, progress=left.append, idle_seconds=0.0)
     assert left[-1] == 3
     reading = consumer(kafka, group, "test")
+    view = group_view(kafka, group)
     reading.subscribe([topic])
     try:
-        view = group_view(kafka, group)
         while sum(committed(view, topic, [1]).values()) < 3:
             record = reading.poll(1.0)
             if record is not None and record.error() is None:
                 reading.commit(offsets=[TopicPartition(topic, 1, record.offset() + 1)], asynchronous=False)
     finally:
         reading.close()
+        view.close()
     assert await_group(kafka, topic, group, told_to_stop=lambda _: False)
