@@ -19,7 +19,8 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from itertools import chain, repeat
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -33,6 +34,7 @@ from pictures import LABELS, SMALLEST, VISIBLE, WIDTH, through_h264, through_jpe
 
 from demos.yard import Truth, Yard, anchor_distance
 from demos.yard.dice import dice
+from demos.yard.incidents import Incident
 from inference.detectors import onnx as detector
 from inference.detectors.contract import DetectorSettings
 from inference.model_registry import Identity
@@ -144,7 +146,7 @@ def measure_boxes(options: argparse.Namespace, pool: ProcessPoolExecutor) -> Non
 # --- alerts ----------------------------------------------------------------------------------------------------------
 
 
-def frames(yard: Yard, start_ms: int, seconds: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def frames(yard: Yard, start_ms: int, seconds: int) -> Iterator[tuple[int, NDArray[np.uint8], list[Truth]]]:
     """A minute or so at 5 pictures a second as it comes out of a camera's H.264 and ingest's JPEG."""
     file = io.BytesIO()
     instants = [start_ms + round(number * 1000 / FPS) for number in range(seconds * FPS)]
@@ -153,63 +155,99 @@ def frames(yard: Yard, start_ms: int, seconds: int) -> Iterator[tuple[int, NDArr
         stream.width, stream.height, stream.pix_fmt = yard.width, yard.height, "yuv420p"
         # As many bits per picture as 1.3 Mbit/s gives at 25 a second, though five times as much moves between two.
         stream.bit_rate, stream.gop_size = 1_300_000 * FPS // 25, FPS
+        known = []
         for t_ms in instants:
-            clip.mux(stream.encode(av.VideoFrame.from_ndarray(yard.at(t_ms)[0], format="bgr24")))
+            picture, truths = yard.at(t_ms)
+            known.append(truths)
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
         clip.mux(stream.encode())
     file.seek(0)
     with av.open(file) as clip:
-        for t_ms, frame in zip(instants, clip.decode(video=0), strict=True):
-            yield t_ms, through_jpeg(np.asarray(frame.to_ndarray(format="bgr24"), np.uint8), 85)
+        for t_ms, frame, truths in zip(instants, clip.decode(video=0), known, strict=True):
+            yield t_ms, through_jpeg(np.asarray(frame.to_ndarray(format="bgr24"), np.uint8), 85), truths
 
 
-def watch_camera(task: tuple[str, int, int]) -> dict[str, object]:
-    """One unseen camera for some minutes: what the rules made of the detector's boxes, held against the truth."""
-    path, number, minutes = task
+def watch_camera(task: tuple[str, int, int, tuple[float, ...]]) -> list[Score]:
+    """One unseen camera for some minutes: what the rules made of the detector's boxes, held against the truth.
+
+    The same boxes are judged once per confidence that the polygon may ask for.
+    """
+    path, number, minutes, confidences = task
     cv2.setNumThreads(1)
     model = open_model(Path(path), 0.1)
     camera = f"watched-{number}"
     yard = Yard(UNSEEN, camera)
-    entry = CameraRois.model_validate(yard.roi_document())
-    rules = effective_rules(entry, RoiDefaults())
-    document = compile_rules(rules, revision_of(rules), 0)
     start_ms = 3_600_000 * (number % 5)
-    state, alerts, seq = CameraState(), [], 0
+    events: list[DetectionEvent] = []
     inside: dict[int, bool] = {}
     for minute in range(minutes):
-        for t_ms, picture in frames(yard, start_ms + 60_000 * minute, 60):
+        for t_ms, picture, truths in frames(yard, start_ms + 60_000 * minute, 60):
             (found,) = model.detect([rgb(picture)])
-            event = DetectionEvent(
-                camera, t_ms, seq, FrameRef("frames", 0, seq), yard.width, yard.height, 0.1, NAMELESS, found
+            frame = FrameRef("frames", 0, len(events))
+            events.append(
+                DetectionEvent(camera, t_ms, frame.offset, frame, yard.width, yard.height, 0.1, NAMELESS, found)
             )
-            judged = step(document, state, event)
-            state = judged.state
-            alerts += [alert for alert in judged.alerts if alert.phase == "opened"]
-            inside[t_ms] = any(t.label == "object" and anchor_distance(yard, t) >= 0 for t in yard.truths(t_ms))
-            seq += 1
+            inside[t_ms] = any(t.label == "object" and anchor_distance(yard, t) >= 0 for t in truths)
     end_ms = start_ms + 60_000 * minutes
+    # An incident that has hardly begun when the watch ends cannot have been alerted yet.
     incidents = [incident for incident in yard.incidents(end_ms) if start_ms <= incident.starts_ms < end_ms - 3_000]
-    false = [alert for alert in alerts if not _deserved(alert, inside)]
-    caught = [
-        sum(incident.starts_ms <= alert.opened_at <= incident.ends_ms + 500 for alert in alerts)
+    return [_score(yard, minutes, confidence, incidents, _alerts(yard, confidence, events), inside)
+            for confidence in confidences]  # fmt: skip
+
+
+def _alerts(yard: Yard, confidence: float, events: list[DetectionEvent]) -> list[Alert]:
+    """The alerts that the rules' own engine opens, with the scene's own polygon at that confidence."""
+    entry = yard.roi_document()
+    entry["forbidden_rois"][0]["min_confidence"] = confidence
+    rules = effective_rules(CameraRois.model_validate(entry), RoiDefaults())
+    document, state = compile_rules(rules, revision_of(rules), 0), CameraState()
+    opened: list[Alert] = []
+    for event in events:
+        judged = step(document, state, event)
+        state = judged.state
+        opened += [alert for alert in judged.alerts if alert.phase == "opened"]
+    return opened
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one camera was judged at one confidence; `again` counts further alerts of an incident already alerted."""
+
+    camera: str
+    night: bool
+    confidence: float
+    minutes: int
+    incidents: int
+    caught: int
+    again: int
+    false: tuple[str, ...]
+    missed: tuple[str, ...]
+    delays_ms: tuple[int, ...]
+
+
+def _score(
+    yard: Yard, minutes: int, confidence: float, incidents: list[Incident], alerts: list[Alert], inside: dict[int, bool]
+) -> Score:
+    times = {
+        incident: [a.opened_at for a in alerts if incident.starts_ms <= a.opened_at <= incident.ends_ms + 500]
         for incident in incidents
-    ]
-    delays = [
-        min(alert.opened_at - incident.starts_ms for alert in alerts if alert.opened_at >= incident.starts_ms)
-        for incident, times in zip(incidents, caught, strict=True)
-        if times
-    ]
-    missed = [incident for incident, times in zip(incidents, caught, strict=True) if not times]
-    return {
-        "camera": camera,
-        "night": yard.night,
-        "minutes": minutes,
-        "incidents": len(incidents),
-        "caught": sum(times > 0 for times in caught),
-        "again": sum(max(0, times - 1) for times in caught),
-        "false": [(alert.opened_at, alert.evidence.box, alert.evidence.confidence) for alert in false],
-        "missed": [(incident.kind, incident.starts_ms) for incident in missed],
-        "delays": delays,
     }
+    return Score(
+        camera=yard.camera,
+        night=yard.night,
+        confidence=confidence,
+        minutes=minutes,
+        incidents=len(incidents),
+        caught=sum(bool(opened) for opened in times.values()),
+        again=sum(max(0, len(opened) - 1) for opened in times.values()),
+        false=tuple(
+            f"{alert.opened_at} ms at {alert.evidence.confidence:.2f}"
+            for alert in alerts
+            if not _deserved(alert, inside)
+        ),
+        missed=tuple(f"{incident.kind} {incident.starts_ms} ms" for incident, opened in times.items() if not opened),
+        delays_ms=tuple(opened[0] - incident.starts_ms for incident, opened in times.items() if opened),
+    )
 
 
 def _deserved(alert: Alert, inside: dict[int, bool]) -> bool:
@@ -218,27 +256,30 @@ def _deserved(alert: Alert, inside: dict[int, bool]) -> bool:
 
 
 def measure_alerts(options: argparse.Namespace, pool: ProcessPoolExecutor) -> None:
-    """Prints every camera's score as it comes, and the sums."""
+    """Prints what went wrong camera by camera as it comes, and the sums so far for each confidence."""
     started = time.monotonic()
-    minutes = incidents = caught = again = false = 0
-    delays: list[int] = []
-    tasks = zip(repeat(str(options.model)), range(options.first, options.first + options.cameras),
-                repeat(options.minutes), strict=False)  # fmt: skip
-    for score in pool.map(watch_camera, tasks):
-        minutes += score["minutes"]
-        incidents += score["incidents"]
-        caught += score["caught"]
-        again += score["again"]
-        false += len(score["false"])
-        delays += score["delays"]
-        print({key: value for key, value in score.items() if key != "delays"}, flush=True)
-        print(
-            f"  so far {minutes / 60:.2f} camera-hours, "
-            f"{caught} of {incidents} incidents caught, {again} alerted again, "
-            f"{false} false alerts = {60 * false / minutes:.2f} per camera-hour, "
-            f"opened {np.median(delays or [0]):.0f} ms after the start (median), {time.monotonic() - started:.0f} s",
-            flush=True,
-        )
+    confidences = tuple(options.confidence)
+    sums: dict[float, list[Score]] = {confidence: [] for confidence in confidences}
+    numbers = range(options.first, options.first + options.cameras)
+    tasks = [(str(options.model), number, options.minutes, confidences) for number in numbers]
+    for scores in pool.map(watch_camera, tasks):
+        print(f"{scores[0].camera}, {'night' if scores[0].night else 'day'}, {time.monotonic() - started:.0f} s")
+        for score in scores:
+            sums[score.confidence].append(score)
+            if score.false or score.missed:
+                print(f"  {score.confidence}: false {list(score.false)}, missed {list(score.missed)}")
+            print(f"  {score.confidence}: so far {_summed(sums[score.confidence])}", flush=True)
+
+
+def _summed(scores: list[Score]) -> str:
+    minutes, false = sum(score.minutes for score in scores), sum(len(score.false) for score in scores)
+    delays = [delay for score in scores for delay in score.delays_ms]
+    return (
+        f"{minutes / 60:.2f} camera-hours, {sum(score.caught for score in scores)} of "
+        f"{sum(score.incidents for score in scores)} incidents caught, {sum(score.again for score in scores)} alerted "
+        f"again, {false} false alerts ({60 * false / minutes:.2f} per camera-hour), "
+        f"opened {np.median(delays or [0]):.0f} ms after the start (median)"
+    )
 
 
 # --- speed -----------------------------------------------------------------------------------------------------------
@@ -266,6 +307,7 @@ def main() -> None:
     parser.add_argument("--cameras", type=int, default=60)
     parser.add_argument("--first", type=int, default=0, help="number of the first camera (alerts)")
     parser.add_argument("--minutes", type=int, default=2, help="per camera (alerts)")
+    parser.add_argument("--confidence", type=float, nargs="+", default=[0.6], help="to judge with (alerts)")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     measure = {"boxes": measure_boxes, "alerts": measure_alerts, "speed": measure_speed}[options.what]

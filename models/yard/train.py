@@ -25,6 +25,8 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="yolo-"))
+# Two threads that spin while they wait for one another cost 317 ms of CPU per picture on a busy machine; one costs 37.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["YOLO_AUTOINSTALL"] = "false"
 os.environ["YOLO_OFFLINE"] = "true"
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
@@ -239,7 +241,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.002)
     parser.add_argument("--width", type=float, default=0.1875, help="of the network: 0.25 is YOLOv8n")
     parser.add_argument("--bfloat16", action="store_true", help="for processors that have it (avx512_bf16, GPUs)")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="1 where others work too")
     parser.add_argument("--painters", type=int, default=2, help="processes that render")
     parser.add_argument("--resume", type=Path, help="weights to go on from (.pt beside an earlier --out)")
     parser.add_argument("--export", type=Path, help="only export these weights")
