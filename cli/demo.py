@@ -25,7 +25,7 @@ OWN = ("INFERENCE_MODEL_PATH", "INFERENCE_CONFIDENCE", "ALERTING_PROTOCOL", "ALE
 @click.command()
 @click.option("--duration", type=click.FloatRange(20, 900), default=60, show_default=True, metavar="SECONDS")
 @click.option("--cameras", type=click.IntRange(1, len(CAMERAS)), default=2, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Another seed is another yard.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Another seed is another yard.")
 @click.option("--keep", is_flag=True, help="Keep clips, documents, Kafka data and logs, and say where.")
 @click.option("--rtsp/--files", default=None, help="Ask for RTSP, or for files; the default is RTSP where it is there.")
 def demo(duration: float, cameras: int, seed: int, keep: bool, rtsp: bool | None) -> None:
