@@ -14,7 +14,7 @@ from rules.following import RevisionFollower
 from rules.state import NEVER, CameraState
 from rules.tables import RulesTables
 from runtime import metrics
-from runtime.dead_letters import dead_letter_headers
+from runtime.dead_letters import dead_letter
 from runtime.kafka import BrokerUnreachable
 from runtime.logs import get_logger
 from runtime.redact import redact
@@ -23,7 +23,7 @@ from schemas.codec import decode, encode, schema_header
 from schemas.effective import RoiRevision
 from schemas.messages import Alert, DetectionEvent
 from schemas.problems import Undecodable
-from schemas.topics import ALERTS, DEAD_LETTERS, MAX_MESSAGE_BYTES
+from schemas.topics import ALERTS, DEAD_LETTERS
 
 STAGE: Final = "rules"
 
@@ -166,23 +166,17 @@ class Judge:
         log.info(f"alert_{alert.phase}", **facts, at=instant, revision=alert.roi_revision)
 
     async def _put_away(self, event: Any, reason: str, detail: str) -> None:
-        """Puts the record on `dead-letters`, as `runtime.dead_letters` does, and acknowledges it."""
+        """Puts the record on `dead-letters` and acknowledges it."""
         message = event.message
-        value: bytes | None = message.value
-        headers = dead_letter_headers(
+        value, headers = dead_letter(
             STAGE,
-            message.topic,
-            message.partition,
-            message.offset,
+            (message.topic, message.partition, message.offset),
             round((message.timestamp or 0) * 1000),
+            message.value,
+            list(message.headers or ()),
             reason,
             detail,
-            1,
         )
-        if value is not None and len(value) > MAX_MESSAGE_BYTES - 16 * 1024:
-            headers.append(("cut_from_bytes", str(len(value)).encode()))
-            value = value[: MAX_MESSAGE_BYTES - 16 * 1024]
-        headers += [(f"original.{name}", content) for name, content in message.headers or ()]
         await self._send(self._dead_letters, message.key, value, None, None, headers)
         metrics.DEAD_LETTERS.labels(STAGE, reason).inc()
         self._sometimes("record_put_away", kind=reason, detail=detail, partition=message.partition)

@@ -1,6 +1,6 @@
 """What could not be read, judged or delivered is kept with its reason: nothing is lost, nothing blocks."""
 
-from typing import Any
+from typing import Any, Final
 
 from runtime.kafka import Message, Producer, deliver
 from runtime.metrics import DEAD_LETTERS as DEAD_LETTERS_TOTAL
@@ -9,12 +9,28 @@ from schemas.topics import DEAD_LETTERS, MAX_MESSAGE_BYTES
 
 Headers = list[tuple[str, bytes]]
 
+LONGEST: Final = MAX_MESSAGE_BYTES - 16 * 1024
+"""Bytes of a value that fit beside our headers and the record's own."""
 
-def dead_letter_headers(
-    stage: str, topic: str, partition: int, offset: int, timestamp: int, reason: str, detail: str, attempts: int
-) -> Headers:
-    """A dead letter's headers. ``reason`` is from a short list; ``detail`` is for a person, at most 500 letters."""
-    values: dict[str, Any] = {
+
+def dead_letter(
+    stage: str,
+    place: tuple[str, int, int],
+    timestamp: int,
+    value: bytes | None,
+    headers: Headers,
+    reason: str,
+    detail: str = "",
+    attempts: int = 1,
+) -> tuple[bytes | None, Headers]:
+    """The value and headers of a dead letter.
+
+    ``place`` is (topic, partition, offset) of the record. ``reason`` is from a short list; ``detail`` is for a person,
+    at most 500 letters are kept. The record's own headers follow as `original.NAME`. A value that would not fit with
+    ours beside it is cut, and a header says so.
+    """
+    topic, partition, offset = place
+    facts: dict[str, Any] = {
         "stage": stage,
         "origin_topic": topic,
         "origin_partition": partition,
@@ -24,7 +40,11 @@ def dead_letter_headers(
         "detail": redact(detail)[:500],
         "attempts": attempts,
     }
-    return [(name, str(value).encode()) for name, value in values.items()]
+    if value is not None and len(value) > LONGEST:
+        facts["cut_from_bytes"] = len(value)
+        value = value[:LONGEST]
+    ours = [(name, str(fact).encode()) for name, fact in facts.items()]
+    return value, ours + [(f"original.{name}", content) for name, content in headers]
 
 
 class DeadLetters:
@@ -36,24 +56,16 @@ class DeadLetters:
         self._stage = stage
 
     def send(self, record: Message, reason: str, detail: str = "", attempts: int = 1) -> None:
-        """Waits for the broker's ack, so that the caller may commit past ``record`` afterwards.
-
-        Key, value and headers stay as they were; ours are added. A value that would not fit is cut, and says so.
-        """
-        value = record.value()
-        headers = dead_letter_headers(
+        """Waits for the broker's ack, so that the caller may commit past ``record`` afterwards; see `dead_letter`."""
+        value, headers = dead_letter(
             self._stage,
-            record.topic(),
-            record.partition(),
-            record.offset(),
+            (record.topic(), record.partition(), record.offset()),
             record.timestamp()[1],
+            record.value(),
+            record.headers() or [],
             reason,
             detail,
             attempts,
         )
-        if value is not None and len(value) > MAX_MESSAGE_BYTES - 16 * 1024:
-            headers.append(("cut_from_bytes", str(len(value)).encode()))
-            value = value[: MAX_MESSAGE_BYTES - 16 * 1024]
-        original = [(f"original.{name}", content) for name, content in record.headers() or []]
-        deliver(self._producer, self._topic, value=value, key=record.key(), headers=headers + original)
+        deliver(self._producer, self._topic, value=value, key=record.key(), headers=headers)
         DEAD_LETTERS_TOTAL.labels(self._stage, reason).inc()

@@ -10,13 +10,12 @@ import pytest
 from inference.detectors.contract import DeviceLost
 from inference.detectors.scripted import ScriptedDetector
 from inference.stage import TopicsMissing, check_topics
-from runtime.kafka import TIMESTAMP_CREATE_TIME, admin
+from runtime.kafka import TIMESTAMP_CREATE_TIME
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_DEVICE, EXIT_FAULT, EXIT_OK
-from runtime.pipeline.drain import committed
 from schemas.frames import frame_headers
 from schemas.messages import Detection
 from schemas.topics import DEAD_LETTERS
-from tests.support.broker import read_all
+from tests.support.broker import committed_offsets, read_all
 from tests.support.inference_stage import (
     Frames,
     Stage,
@@ -80,7 +79,7 @@ def test_all_that_was_sent_is_committed_after_a_stop(
     with running_stage(settings) as stage:
         read_events(bootstrap, prefix, 20)
         assert stage.end() == EXIT_OK
-    offsets = committed(admin(settings.kafka), f"{prefix}inference", topics["frames"])
+    offsets = committed_offsets(bootstrap, f"{prefix}inference", topics["frames"])
     assert sum(offsets.values()) == 20
     for seq in range(20, 30):
         frames.send("yard_a", seq)
@@ -193,7 +192,7 @@ def test_a_lost_device_ends_the_stage_and_its_batch_is_not_committed(
     with monkeypatch.context() as patch:
         patch.setattr(ScriptedDetector, "detect", breaks)
         assert Stage(settings).wait() == EXIT_DEVICE
-    offsets = committed(admin(settings.kafka), f"{prefix}inference", topics["frames"])
+    offsets = committed_offsets(bootstrap, f"{prefix}inference", topics["frames"])
     assert sum(offsets.values()) <= 12
     with running_stage(settings):
         events = await_all(bootstrap, prefix, 20)

@@ -13,7 +13,7 @@ from schemas.codec import encode, schema_header
 from schemas.messages import Alert, delivery_id
 from schemas.topics import ALERTS, DEAD_LETTERS
 from tests.support.alerts import opened, record_of, resolved
-from tests.support.broker import read_all, settings
+from tests.support.broker import committed_offsets, read_all, settings
 from tests.support.receiver import Receiver, Reset, Slow, Status
 from tests.support.routing import (
     RouterThread,
@@ -44,14 +44,7 @@ def story(count: int, cameras: int = 5) -> list[Alert]:
 
 def committed(bootstrap: str, prefix: str, sink: str) -> int:
     """The sum of the group's committed offsets: how many alerts it has finished for good."""
-    member = consumer(settings(bootstrap), f"{prefix}router.{sink}", "test-looks")
-    try:
-        topic = ALERTS.full_name(prefix)
-        numbers = member.list_topics(topic, timeout=10).topics[topic].partitions
-        found = member.committed([TopicPartition(topic, number) for number in numbers], timeout=10)
-        return sum(max(0, each.offset) for each in found)
-    finally:
-        member.close()
+    return sum(committed_offsets(bootstrap, f"{prefix}router.{sink}", ALERTS.full_name(prefix)).values())
 
 
 def test_every_alert_arrives_once_with_its_id_and_its_outcome_is_on_record(bootstrap, prefix):

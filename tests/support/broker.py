@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from runtime.broker import BrokerError, LocalBroker
-from runtime.kafka import AdminClient, Message, admin, deliver, producer, reader
+from runtime.kafka import AdminClient, Message, admin, deliver, log_spans, producer, reader
 from runtime.kafka import TopicPartition as Place
+from runtime.pipeline.drain import committed, group_view
 from runtime.provision import remove_topics
 from runtime.settings import KafkaSettings
 
@@ -95,3 +96,12 @@ def read_all(bootstrap: str, topic: str, seconds: float = 20.0) -> list[Message]
         return sorted(found, key=lambda each: (each.partition(), each.offset()))
     finally:
         source.close()
+
+
+def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
+    """What the group has committed of the topic, by partition; without the partitions of which it never did."""
+    view = group_view(settings(bootstrap), group)
+    try:
+        return committed(view, topic, sorted(log_spans(view, topic)))
+    finally:
+        view.close()
