@@ -131,7 +131,7 @@ def roi_document(camera: str, layout: Layout) -> dict[str, Any]:
                 "name": "loading_zone",
                 "points": [[x, y] for x, y in layout.roi],
                 "units": "fractions",
-                "min_confidence": 0.7,
+                "min_confidence": 0.4,
                 "confirm": {"hits": 3, "within_seconds": 2},
                 # Shorter than in a real yard, so that a minute shows several alerts opened and resolved:
                 # incidents last 5-10 s with more than 4 s between them.
