@@ -1,5 +1,6 @@
 """Files as cameras: played without loss, ended, gone on with, and cameras that come and go while ingest runs."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from tests.support.clips import write_clip
 from tests.support.frames import Ingest, Watching, increasing, write_cameras
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
-START = "2026-11-20T06:00:00Z"
-START_MS = 1795154400000
+STARTS = (datetime.now(UTC) - timedelta(days=3)).replace(microsecond=0)
+START, START_MS = STARTS.isoformat(), round(STARTS.timestamp() * 1000)
 
 
 def complete(name: str, url: Path, **more: object) -> dict[str, object]:

@@ -25,8 +25,9 @@ from schemas.messages import DetectionEvent
 from schemas.topics import DETECTIONS
 from tests.support.broker import read_all
 
-START = 1_700_000_000_000
-"""Capture time of frame 0 of every camera in these tests."""
+START = round(time.time() * 1000) - 24 * 3_600_000
+"""Capture time of frame 0 of every camera in these tests. The broker deletes detection events that are older than 30
+days, in the middle of a test."""
 
 
 @cache
