@@ -9,10 +9,10 @@ help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: .*## /\t/'
 
 demo: setup-run  ## watch a synthetic yard for a minute: cameras, alerts, and a table against the truth
-	$(BIN)/backsight demo $(ARGS)
+	@$(BIN)/backsight demo $(ARGS)
 
 up: setup-run    ## run the pipeline with the documents in configs/ (ARGS="--configs FOLDER")
-	$(BIN)/backsight up $(ARGS)
+	@$(BIN)/backsight up $(ARGS)
 
 test: setup-dev  ## every test; those whose service is missing skip, in CI they fail (ARGS="-k name")
 	$(BIN)/python -m pytest $(ARGS)
