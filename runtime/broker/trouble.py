@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 LOG_FILE = "kafka.log"
@@ -43,7 +44,7 @@ def why_it_died(data: Path, exit_status: int | None = None) -> str:
         reason = _SIGNS[0][1]
     if reason is not None:
         reason = reason.format(data=data, free=_free_mb(data))
-    elif wrong:
+    elif wrong and exit_status != -signal.SIGKILL:  # a killed one's log may hold an error of its start, long mended
         reason = "its log says why."
     else:
         by = f"signal {-exit_status}" if exit_status is not None and exit_status < 0 else "kill -9, or no memory left"

@@ -91,3 +91,8 @@ def test_every_listener_is_on_loopback() -> None:
     assert properties["listeners"] == "CLIENT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"
     assert properties["advertised.listeners"] == "CLIENT://127.0.0.1:1"
     assert server_properties(1, 2, {"message.max.bytes": "5"})["message.max.bytes"] == "5"
+
+
+def test_a_killed_broker_is_said_to_be_killed_whatever_its_log_held_before(tmp_path: Path) -> None:
+    log(tmp_path, "[ERROR] something at the start that mended itself", *["[INFO] chatter"] * 5)
+    assert "signal 9" in why_it_died(tmp_path, -9).splitlines()[0]
