@@ -1,7 +1,5 @@
 """What several commands share: the folder of documents, the topic prefix, and how a refusal is shown."""
 
-import functools
-import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -63,22 +61,3 @@ def warn(warnings: Iterable[Problem]) -> None:
     """Shows every doubt on stderr, a line each."""
     for warning in warnings:
         click.secho(f"warning: {warning}", err=True, fg="yellow")
-
-
-def in_folder(folder: Path, environ: dict[str, str]) -> dict[str, str]:
-    """The environment for a process of ours whose documents lie in ``folder``."""
-    return {**os.environ, **environ, "BACKSIGHT_CONFIGS": str(folder)}
-
-
-def quiet_pipe(command: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
-    """Lets a command end without a trace of Python when the reader of its output has gone (`| head`)."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
-        try:
-            return command(*args, **kwargs)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-
-    return wrapped

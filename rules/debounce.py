@@ -1,4 +1,4 @@
-"""One subject through one event: remember hits, confirm, hold, open, end. docs/architecture.md, section 5."""
+"""One subject through one event: remember hits, confirm, hold, open, end. The law is docs/rules.md."""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Where judging happens: one event, one camera's state, one document; alerts come out.
 
-The law is section 5 of docs/architecture.md. The Faust app, replay and `POST /infer` are shells around this module.
+The law is docs/rules.md, how it was read is docs/decisions/rules-engine.md. The Faust app, replay and `POST /infer`
+are shells around this module.
 """
 
 from collections.abc import Sequence

@@ -201,9 +201,6 @@ def log_spans(client: Consumer, topic: str) -> dict[int, tuple[int, int]]:
     return {number: log_span(client, TopicPartition(topic, number)) for number in described.partitions}
 
 
-DeliveryReport = Callable[[KafkaError | None, Message], None]
-
-
 def _fetching() -> dict[str, Any]:
     return {
         "fetch.message.max.bytes": 2 * MAX_MESSAGE_BYTES,
