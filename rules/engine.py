@@ -5,6 +5,7 @@ are shells around this module.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -15,7 +16,11 @@ from rules.state import NOTHING, CameraState, Episode, Opening, Subject, Subject
 from schemas.effective import RoiRules
 from schemas.messages import Alert, Detection, DetectionEvent, Evidence, alert_id
 
-__all__ = ["Document", "Judged", "RoiHit", "compile_rules", "roi_hits", "step"]
+ENGINE_VERSION: Final = "1"
+"""Changes whenever the same events and documents would give other alerts. Travels in the header ``engine`` of alerts,
+so that a replay can say that its baseline was judged by another engine."""
+
+__all__ = ["ENGINE_VERSION", "Document", "Judged", "RoiHit", "compile_rules", "roi_hits", "step"]
 
 
 class Judged(Struct, frozen=True):

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 
 from rules.acknowledging import InOrder
-from rules.engine import Document, Judged, compile_rules, step
+from rules.engine import ENGINE_VERSION, Document, Judged, compile_rules, step
 from rules.following import RevisionFollower
 from rules.state import NEVER, CameraState
 from rules.tables import RulesTables
@@ -157,7 +157,7 @@ class Judge:
 
     async def _send_alert(self, partition: int, alert: Alert) -> None:
         instant = alert.opened_at if alert.resolved_at is None else alert.resolved_at
-        key, headers = alert.camera_id.encode(), [schema_header(Alert)]
+        key, headers = alert.camera_id.encode(), [schema_header(Alert), ("engine", ENGINE_VERSION.encode())]
         await self._send(self._alerts, key, encode(alert), partition, instant, headers)
         metrics.ALERTS.labels(alert.camera_id, alert.severity, alert.phase).inc()
         if alert.phase == "opened" and alert.suppressed:

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from schemas.effective import RoiRevision
-from schemas.messages import Alert, Delivery, DetectionEvent
+from schemas.messages import Alert, Delivery, DetectionEvent, Mark, RevisionAck
 from schemas.problems import Undecodable
 
 SCHEMAS: Final[dict[type[msgspec.Struct], str]] = {
@@ -13,6 +13,8 @@ SCHEMAS: Final[dict[type[msgspec.Struct], str]] = {
     Alert: "alert/1",
     Delivery: "delivery/1",
     RoiRevision: "roi-revision/1",
+    Mark: "mark/1",
+    RevisionAck: "revision-ack/1",
 }
 """Every message that travels as JSON, with the name and version that its header carries."""
 

@@ -125,6 +125,26 @@ class Delivery(Struct, frozen=True):
     reason: str | None = None
 
 
+class Mark(Struct, frozen=True):
+    """What an operator says of an alert: that it was right (``true``) or a false alarm. The newest per alert counts."""
+
+    alert_id: str
+    true: bool
+    marked_at: Instant
+    by: str
+    comment: str | None = None
+
+
+class RevisionAck(Struct, frozen=True):
+    """A rules worker judges this camera by this revision from now on. The newest per worker and camera counts."""
+
+    worker: str
+    camera_id: str
+    revision: str
+    effective_from: Instant
+    acknowledged_at: Instant
+
+
 def alert_id(camera_id: str, roi: str, label: str, track_id: int | None, revision: str, opened_at: int) -> str:
     """The alert's name, the same whoever judges: uuid5 over camera, roi, label, track, revision and opened_at."""
     track = "" if track_id is None else str(track_id)

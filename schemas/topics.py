@@ -6,7 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from schemas.effective import RoiRevision
-from schemas.messages import Alert, Delivery, DetectionEvent
+from schemas.messages import Alert, Delivery, DetectionEvent, Mark, RevisionAck
 
 PARTITIONS: Final = 12
 """Of every topic that is partitioned by camera. Fixed once: another count would move cameras to other partitions."""
@@ -107,6 +107,34 @@ ROI_REVISIONS: Final = Topic(
     why="which ROIs hold from which instant; no two records share a key, so history stays",
     partitions=1,
 )
+REVISION_ACKS: Final = Topic(
+    name="revision-acks",
+    key="worker/camera",
+    message=RevisionAck,
+    by_camera=False,
+    retention_ms=7 * DAY,
+    cleanup="compact,delete",
+    why="which rules worker judges which camera by which revision",
+    partitions=1,
+)
+ALERTS_SHADOW: Final = Topic(
+    name="alerts.shadow",
+    key="camera id",
+    message=Alert,
+    by_camera=True,
+    retention_ms=30 * DAY,
+    cleanup="delete",
+    why="alerts of a candidate that runs beside the active rules; no sink reads it",
+)
+MARKS: Final = Topic(
+    name="marks",
+    key="alert id",
+    message=Mark,
+    by_camera=False,
+    retention_ms=None,
+    cleanup="compact",
+    why="which alerts operators found right or false, so that a replay can say what a candidate would lose",
+)
 INGEST_LEASES: Final = Topic(
     name="ingest-leases",
     key="–",
@@ -152,6 +180,9 @@ TOPICS: Final = (
     ALERTS,
     DELIVERIES,
     ROI_REVISIONS,
+    REVISION_ACKS,
+    ALERTS_SHADOW,
+    MARKS,
     INGEST_LEASES,
     DEAD_LETTERS,
     RULES_HITS,

@@ -1,0 +1,1 @@
+"""Judge history again, and show the difference. The truth it keeps to is docs/rules.md."""

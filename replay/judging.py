@@ -1,0 +1,206 @@
+"""One camera's events through the engine, under the documents of one side of a comparison. Pure."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, NamedTuple
+
+from msgspec import Struct
+
+from replay.known import Known
+from replay.spans import Span
+from rules.engine import Document, Judged, compile_rules, step
+from rules.state import NEW_CAMERA, CameraState, Subject
+from schemas.effective import CameraRules, RoiRevision, revision_of
+from schemas.messages import Alert, DetectionEvent, Model
+
+_FOR_EVER: Final = 1 << 62
+
+
+class BelowFloor(ValueError):
+    """A ROI asks for less confidence than the detector recorded: the record cannot tell what it would have hit."""
+
+
+class Timeline:
+    """The documents by which a camera is judged, each from an instant on. Compiled once, on first use.
+
+    Before the first, and without any, nothing is judged and the clock moves. ``tried``: what did not hold when the
+    events were recorded, so that the record may not be able to tell (`BelowFloor`).
+    """
+
+    def __init__(self, revisions: Sequence[RoiRevision], *, tried: bool = False) -> None:
+        self.tried = tried
+        self.revisions = tuple(sorted(revisions, key=lambda each: each.effective_from))
+        self._from = [each.effective_from for each in self.revisions]
+        self._compiled: dict[int, Document] = {}
+
+    @classmethod
+    def constant(cls, rules: CameraRules) -> "Timeline":
+        """One document for ever, as a candidate is tried."""
+        return cls([RoiRevision(rules.camera_id, revision_of(rules), 0, 0, "file", rules)], tried=True)
+
+    def at(self, captured_at: int) -> tuple[Document | None, int, int]:
+        """The document that applies at an instant, and the span of time (from, until) in which it does."""
+        place = bisect_right(self._from, captured_at) - 1
+        until = self._from[place + 1] if place + 1 < len(self._from) else _FOR_EVER
+        if place < 0:
+            return None, -1, until
+        document = self._compiled.get(place)
+        if document is None:
+            revision = self.revisions[place]
+            document = compile_rules(revision.document, revision.revision, revision.effective_from)
+            self._compiled[place] = document
+        return document, self._from[place], until
+
+
+class Inexact(NamedTuple):
+    """From here on a subject's alerts (or its silence) may not be what judging the whole history gives.
+
+    ``what``: `time`: whether and when it opened is uncertain; `suppressed`: only its count of held back episodes is.
+    """
+
+    camera_id: str
+    roi: str
+    label: str
+    at: int
+    what: Literal["time", "suppressed"]
+
+
+class Outcome(Struct, frozen=True):
+    """What one side made of one camera's events. ``alerts``: phases whose instant lies in the span, in order.
+
+    ``judged`` counts events of the span, late ones not; ``hits`` those with a hit, per subject; ``unlisted`` the
+    detections whose label is in neither list. ``models`` saw the events. ``inexact`` is empty where the state before
+    the span is known.
+    """
+
+    camera_id: str
+    alerts: tuple[Alert, ...]
+    inexact: tuple[Inexact, ...]
+    judged: int
+    skipped: int
+    late: int
+    hits: int
+    unlisted: int
+    models: frozenset[Model]
+    first_at: int | None
+    last_at: int | None
+    state: CameraState
+
+
+class CameraRun:
+    """Judges one camera's events, warm-up included.
+
+    ``since``: every event from this instant on is given, None: from the beginning of its history on. Alerts whose
+    instant lies outside ``span`` are judged and not kept. The first event at or after the span's end must be given too,
+    since resolving looks back: it closes what ended before it.
+    """
+
+    __slots__ = (
+        "_document",
+        "_from",
+        "_hits",
+        "_judged",
+        "_known",
+        "_late",
+        "_models",
+        "_skipped",
+        "_timeline",
+        "_told",
+        "_unlisted",
+        "_until",
+        "alerts",
+        "camera_id",
+        "first_at",
+        "inexact",
+        "last_at",
+        "span",
+        "state",
+    )
+
+    def __init__(self, camera_id: str, timeline: Timeline, span: Span, since: int | None) -> None:
+        self.camera_id = camera_id
+        self.span = span
+        self.state = NEW_CAMERA
+        self.alerts: list[Alert] = []
+        self.inexact: list[Inexact] = []
+        self.first_at: int | None = None
+        self.last_at: int | None = None
+        self._timeline = timeline
+        self._document: Document | None = None
+        self._from = self._until = -1
+        self._told: set[tuple[Subject, str]] = set()
+        self._known = None if since is None else Known(timeline.revisions, since)
+        self._judged = self._skipped = self._late = self._hits = self._unlisted = 0
+        self._models: set[Model] = set()
+
+    def feed(self, events: Iterable[DetectionEvent]) -> None:
+        """Judges the events. Raises `BelowFloor`, and `ValueError` where the engine does."""
+        begin, end = self.span
+        checks_floor = self._timeline.tried
+        for event in events:
+            at = event.captured_at
+            if not self._from <= at < self._until:
+                self._document, self._from, self._until = self._timeline.at(at)
+            document = self._document
+            if checks_floor and document is not None and event.floor > document.lowest_confidence:
+                raise BelowFloor(_below(document, event))
+            judged = step(document, self.state, event)
+            self.state = judged.state
+            if self._known is not None and (judged.changed or judged.remembered):
+                self._watch(self._known, at, judged)
+            for alert in judged.alerts:
+                if begin <= instant_of(alert) < end:
+                    self.alerts.append(alert)
+            if begin <= at < end:
+                self._count(event, judged.late, judged.hits, len(judged.unlisted))
+
+    def outcome(self) -> Outcome:
+        """What came of it so far."""
+        return Outcome(
+            self.camera_id,
+            tuple(self.alerts),
+            tuple(self.inexact),
+            self._judged,
+            self._skipped,
+            self._late,
+            self._hits,
+            self._unlisted,
+            frozenset(self._models),
+            self.first_at,
+            self.last_at,
+            self.state,
+        )
+
+    def _watch(self, known: Known, at: int, judged: Judged) -> None:
+        for subject, what in known.look(at, judged):
+            if self.span.holds(at) and (subject, what) not in self._told:
+                self._told.add((subject, what))
+                self.inexact.append(Inexact(self.camera_id, subject.roi, subject.label, at, what))
+
+    def _count(self, event: DetectionEvent, late: bool, hits: int, unlisted: int) -> None:
+        if late:
+            self._late += 1
+            return
+        self._judged += 1
+        self._skipped += event.skipped is not None
+        self._hits += hits
+        self._unlisted += unlisted
+        if event.model not in self._models:
+            self._models.add(event.model)
+        if self.first_at is None:
+            self.first_at = event.captured_at
+        self.last_at = event.captured_at
+
+
+def instant_of(alert: Alert) -> int:
+    """The instant of its phase: `opened_at`, or `resolved_at`."""
+    return alert.opened_at if alert.resolved_at is None else alert.resolved_at
+
+
+def _below(document: Document, event: DetectionEvent) -> str:
+    rois = ", ".join(roi.name for roi in document.rois if roi.min_confidence < event.floor)
+    return (
+        f"{event.camera_id}: {rois} asks for min_confidence {document.lowest_confidence:g}, but the detector reported "
+        f"nothing under {event.floor:g} (seen at {event.captured_at}): the record cannot tell. Ask for "
+        f"{event.floor:g} or more, or let `backsight replay frames` look again."
+    )
