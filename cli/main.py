@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "rules": ("cli.rules", "rules", "Detections to the topic alerts."),
     "router": ("cli.router", "router", "Alerts to whom they concern."),
     "api": ("cli.api", "api", "The HTTP API: /health, /infer, /config/…"),
+    "replay": ("cli.replay", "replay", "Judge history again, and show the difference."),
     "config": ("cli.config", "config", "Check and apply cameras.yaml, rois.yaml and services.yaml."),
     "topics": ("cli.topics", "topics", "Create and describe the topics."),
     "kafka": ("cli.kafka", "kafka", "A local Apache Kafka for one machine."),

@@ -93,9 +93,13 @@ def load_cameras(configs: Path, environ: Mapping[str, str]) -> tuple[ResolvedCam
 
 
 def load_rois(configs: Path) -> Rois:
-    """`rois.yaml`; raises `BadDocument` with every mistake of shape, polygon and label."""
-    file = configs / "rois.yaml"
-    document = read_document(Rois, _yaml(file, needed=False), file.name)
+    """`rois.yaml` of the folder; none where it is absent. Raises `BadDocument` with every mistake."""
+    return read_rois(configs / "rois.yaml")
+
+
+def read_rois(file: Path, *, needed: bool = False) -> Rois:
+    """A document of ROIs by any name; raises `BadDocument` with every mistake of shape, polygon and label."""
+    document = read_document(Rois, _yaml(file, needed=needed), file.name)
     problems = document.problems(file.name)
     if problems:
         raise BadDocument(problems)

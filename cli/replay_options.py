@@ -1,0 +1,125 @@
+"""What the replay commands share: their options, how trouble ends them, and how a comparison is shown."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TaskID, TextColumn
+
+from cli.options import configs_option, prefix_option
+from replay.comparison import Comparison, as_json
+from replay.judging import BelowFloor
+from replay.run import Progress
+from replay.spans import BadInstant, Span, in_words, span_of
+from replay.terminal import comparison_lines
+from replay.trial import Refused
+from runtime.kafka import BrokerUnreachable
+from runtime.lifecycle import EXIT_CONFIG, EXIT_OK
+from runtime.settings import Settings
+from schemas.problems import BadDocument
+
+EXIT_DIFFERENT: Final = 3
+EXIT_UNREACHABLE: Final = 5
+"""Kafka; 3 is taken by a difference, which is what a pipeline asks for."""
+
+Parameters = ParamSpec("Parameters")
+Answer = TypeVar("Answer")
+
+
+class Cameras(click.ParamType):
+    """`--cameras a,b,c`: a set of camera ids."""
+
+    name = "cameras"
+
+    def convert(
+        self, value: object, _parameter: click.Parameter | None, _context: click.Context | None
+    ) -> frozenset[str]:
+        return value if isinstance(value, frozenset) else frozenset(filter(None, str(value).split(",")))
+
+
+def span_options(command: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
+    """`--from`, `--to`, `--cameras`, `--partial`, `--configs`, `--prefix`."""
+    options = (
+        click.option(
+            "--from",
+            "begin",
+            default="-7d",
+            show_default=True,
+            metavar="INSTANT",
+            help="2026-11-16T08:00:00Z, 2026-11-16 (local), or before now: -7d, -90m.",
+        ),
+        click.option("--to", "end", default="now", show_default=True, metavar="INSTANT", help="Not included."),
+        click.option(
+            "--cameras", type=Cameras(), metavar="ID,ID", help="Only these cameras. Default: all in the history."
+        ),
+        click.option("--partial", is_flag=True, help="Go on where part of the span is already deleted."),
+        configs_option,
+        prefix_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def read_span(begin: str, end: str) -> Span:
+    """The span asked for; a mistake ends the process."""
+    try:
+        return span_of(begin, end, round(time.time() * 1000))
+    except BadInstant as bad:
+        click.echo(f"error: {bad}", err=True)
+        sys.exit(EXIT_CONFIG)
+
+
+@contextlib.contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turns what a replay may raise into a sentence on stderr and an exit code."""
+    try:
+        yield
+    except BadDocument as bad:
+        for problem in bad.problems:
+            click.echo(f"error: {problem}", err=True)
+        sys.exit(EXIT_CONFIG)
+    except (Refused, BelowFloor, BadInstant) as refused:
+        click.echo(f"error: {refused}", err=True)
+        sys.exit(EXIT_CONFIG)
+    except BrokerUnreachable as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_UNREACHABLE)
+
+
+@contextlib.contextmanager
+def shown_progress(words: str) -> Iterator[Progress]:
+    """A line on stderr, where that is a terminal: events, events a second, and how many times as fast as they came."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield partial(_advance, bar, bar.add_task(words, total=None), words, time.monotonic(), [])
+
+
+def _advance(bar: Bar, task: TaskID, words: str, began: float, first: list[int], events: int, captured_at: int) -> None:
+    if not first:
+        first.append(captured_at)
+    spent = max(1e-3, time.monotonic() - began)
+    pace = (captured_at - first[0]) / 1000 / spent
+    said = f"{words}: {events:,} events, {events / spent:,.0f}/s, {max(0.0, pace):,.0f}× real time"
+    bar.update(task, description=f"{said}, at {in_words(captured_at)}")
+
+
+def show(settings: Settings, comparison: Comparison, *, as_plain_json: bool, report: Path | None) -> int:
+    """Shows a comparison on the terminal or as JSON, writes its report, and answers the exit code.
+
+    The report's place goes to stderr, so that stdout stays what was asked for.
+    """
+    if as_plain_json:
+        click.echo(json.dumps(as_json(comparison), indent=2))
+    else:
+        Console().print(*comparison_lines(comparison), sep="\n")
+    return EXIT_DIFFERENT if comparison.different else EXIT_OK
