@@ -121,5 +121,5 @@ def show(settings: Settings, comparison: Comparison, *, as_plain_json: bool, rep
     if as_plain_json:
         click.echo(json.dumps(as_json(comparison), indent=2))
     else:
-        Console().print(*comparison_lines(comparison), sep="\n")
+        Console().print(*comparison_lines(comparison), sep="\n", soft_wrap=True)
     return EXIT_DIFFERENT if comparison.different else EXIT_OK

@@ -125,7 +125,7 @@ class Records:
     def _done(self, unread: dict[int, int], number: int) -> None:
         del unread[number]
         if unread:
-            self._client.pause([TopicPartition(self.topic, number)])
+            self._client.incremental_unassign([TopicPartition(self.topic, number)])
 
     def _left(self, unread: dict[int, int]) -> str:
         return "unread: " + ", ".join(f"partition {number} up to {end}" for number, end in sorted(unread.items()))
