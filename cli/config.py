@@ -1,27 +1,33 @@
-"""`backsight config check|apply|pull`."""
+"""`backsight config check|apply|pull|history`."""
 
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import yaml
 
+from cli.config_history import history
 from cli.options import configs_option, prefix_option, read_settings, refuse, warn
 from inference import model_labels
 from runtime.configs import Checked, check_configs
-from runtime.kafka import BrokerUnreachable, producer
-from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG
-from runtime.revisions import RevisionLog, publish_revision
+from runtime.kafka import BrokerUnreachable
+from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT
+from runtime.revision_acks import await_acks
+from runtime.revisions import RevisionLog, publish_revisions
 from runtime.roi_apply import plan_revisions
-from runtime.settings import environment
+from runtime.settings import Settings, environment
+from schemas.effective import RoiRevision
+from schemas.instants import in_words
 from schemas.problems import Problem
 
 
 @click.group()
 def config() -> None:
     """Check and apply the documents in the configuration folder."""
+
+
+config.add_command(history)
 
 
 def check_folder(configs: Path, environ: dict[str, str]) -> Checked:
@@ -55,12 +61,19 @@ def check(configs: Path) -> None:
 @configs_option
 @prefix_option
 @click.option("--force", is_flag=True, help="Let the file overrule what came through the API since.")
-def apply(configs: Path, prefix: str, force: bool) -> None:
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Wait until the rules worker of every camera has acknowledged its revision.",
+)
+def apply(configs: Path, prefix: str, force: bool, wait: float | None) -> None:
     """Publish the ROIs of rois.yaml that changed, and say when they take effect.
 
     A camera's first document holds for its whole history; a change takes effect at least 10 s ahead, never back in
     time. Exit code 2: the documents do not check, or the active ones came through the API (see --force and
-    `backsight config pull`). Exit code 3: Kafka cannot be reached.
+    `backsight config pull`). Exit code 3: Kafka cannot be reached. Exit code 1: with --wait, somebody did not
+    acknowledge in time; what was published stays.
     """
     settings, environ = read_settings(configs, prefix)
     checked = check_folder(configs, environ)
@@ -79,12 +92,15 @@ def apply(configs: Path, prefix: str, force: bool) -> None:
                     err=True,
                 )
             sys.exit(EXIT_CONFIG)
-        client = producer(settings.kafka, "backsight-config")
+        publish_revisions(settings.kafka, settings.prefix, plan.publish)
         for revision in plan.publish:
-            publish_revision(client, settings.prefix, revision)
             click.echo(f"{revision.camera_id}: revision {revision.revision} {_effect(revision.effective_from)}")
         for camera_id in plan.unchanged:
             click.echo(f"{camera_id}: unchanged")
+        if wait is not None:
+            log.refresh()
+            newest = [log.history.newest(camera_id) for camera_id in log.history.cameras()]
+            _await_acks(settings, [each for each in newest if each is not None], wait)
     except BrokerUnreachable as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_BROKER)
@@ -123,8 +139,15 @@ def pull(configs: Path, prefix: str, to: Path | None) -> None:
     click.echo(f"wrote {target}")
 
 
+def _await_acks(settings: Settings, revisions: list[RoiRevision], seconds: float) -> None:
+    missing = await_acks(settings.kafka, settings.prefix, revisions, seconds)
+    for revision, worker in missing:
+        who = "no rules worker judges it now" if worker is None else f"{worker} did not acknowledge"
+        click.echo(f"{revision.camera_id}: revision {revision.revision}: {who} (waited {seconds:g} s)", err=True)
+    if missing:
+        sys.exit(EXIT_FAULT)
+    click.echo(f"acknowledged: {len(revisions)} camera(s)")
+
+
 def _effect(effective_from: int) -> str:
-    if effective_from == 0:
-        return "holds from the beginning"
-    instant = datetime.fromtimestamp(effective_from / 1000, UTC)
-    return f"takes effect at {instant.isoformat(timespec='seconds')}"
+    return f"takes effect at {in_words(effective_from)}" if effective_from else "holds from the beginning"

@@ -17,8 +17,10 @@ COMMANDS: Final = {
     "router": ("cli.router", "router", "Alerts to whom they concern."),
     "api": ("cli.api", "api", "The HTTP API: /health, /infer, /config/…"),
     "replay": ("cli.replay", "replay", "Judge history again, and show the difference."),
+    "alerts": ("cli.alerts", "alerts", "Say which alerts were right."),
     "config": ("cli.config", "config", "Check and apply cameras.yaml, rois.yaml and services.yaml."),
     "topics": ("cli.topics", "topics", "Create and describe the topics."),
+    "plan": ("cli.plan", "plan", "What a number of cameras needs."),
     "kafka": ("cli.kafka", "kafka", "A local Apache Kafka for one machine."),
 }
 

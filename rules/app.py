@@ -18,12 +18,14 @@ from rules.following import RevisionFollower
 from rules.judge import STAGE, Judge
 from rules.preflight import check_topics
 from rules.recovery import WholeRecoveryManager
+from rules.revision_acks import Acknowledgements
 from rules.tables import RulesTables
 from rules.watchdog import Watchdog, exit_code
 from runtime.health import Health
 from runtime.lifecycle import EXIT_OK
 from runtime.logs import configure_logs, get_logger
 from runtime.redact import redact
+from runtime.revision_acks import worker_name
 from runtime.settings import KafkaSettings, Settings, environment, load_settings
 from schemas.topics import DETECTIONS, MAX_MESSAGE_BYTES
 
@@ -69,7 +71,8 @@ class RulesApp(faust.App):
         self.kafka = settings.kafka
         self._settings = settings
         self.failure: BaseException | None = None
-        self.revisions = RevisionFollower(settings.kafka, settings.prefix, self._failed_elsewhere)
+        self._acks = Acknowledgements(settings.kafka, settings.prefix, worker_name())
+        self.revisions = RevisionFollower(settings.kafka, settings.prefix, self._failed_elsewhere, self._acks.tell)
         self.judge = Judge(self, settings.prefix, RulesTables(self), self.revisions, self.failed)
         self._watchdog = Watchdog(self, DETECTIONS.full_name(settings.prefix))
         self.health = Health(STAGE)
@@ -89,6 +92,8 @@ class RulesApp(faust.App):
 
     def on_read_back(self, watermarks: dict[str, int]) -> None:
         """Called by the recovery between filling the tables and the first event."""
+        detections = DETECTIONS.full_name(self._settings.prefix)
+        self._acks.partitions = frozenset(tp.partition for tp in self.consumer.assignment() if tp.topic == detections)
         self.judge.read_back(watermarks)
 
     def failed(self, error: BaseException) -> None:
@@ -160,7 +165,7 @@ def faust_settings(settings: Settings) -> dict[str, Any]:
     return {
         "broker": [f"kafka://{server.strip()}" for server in settings.kafka.bootstrap_servers.split(",")],
         "broker_credentials": credentials(settings.kafka),
-        "broker_client_id": "backsight-rules",
+        "broker_client_id": worker_name(),
         "store": "memory://",
         "processing_guarantee": "at_least_once",
         "topic_allow_declare": False,

@@ -25,11 +25,21 @@ log = get_logger(__name__)
 
 
 class RevisionFollower:
-    """Keeps the history fresh. `at` and `covers` answer from what the last refresh saw."""
+    """Keeps the history fresh. `at` and `covers` answer from what the last refresh saw.
 
-    def __init__(self, kafka: KafkaSettings, prefix: str, failed: Callable[[BaseException], None]) -> None:
+    ``seen`` is told of the history after every refresh, in the follower's thread, with the refresh's wall time.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        prefix: str,
+        failed: Callable[[BaseException], None],
+        seen: Callable[[RevisionHistory, int], None] = lambda _history, _now: None,
+    ) -> None:
         self._kafka = kafka
         self._failed = failed
+        self._seen = seen
         self._prefix = prefix
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="revisions", daemon=True)
@@ -81,7 +91,7 @@ class RevisionFollower:
 
     def _refresh_until_stopped(self) -> None:
         revisions = RevisionLog(self._kafka, self._prefix, "backsight-rules-revisions")
-        seen = -1
+        position = -1
         while not self._stopped.is_set():
             try:
                 began = revisions.refresh()
@@ -90,11 +100,12 @@ class RevisionFollower:
                     log.warning("revisions_unreachable", reason=str(error))
                 self.trouble = str(error)
             else:
-                if revisions.position != seen:
+                if revisions.position != position:
                     # A copy: the judge must never see a history half changed.
-                    seen, history = revisions.position, revisions.history
+                    position, history = revisions.position, revisions.history
                     self._history = RevisionHistory(each for camera in history.cameras() for each in history.of(camera))
                 self.trouble = None
                 self.refreshed_at = began
+                self._seen(self._history, began)
             self._stopped.wait(REFRESH_SECONDS)
         revisions.close()

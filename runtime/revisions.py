@@ -5,29 +5,22 @@ The whole topic is read, outside any group, because history must stay whole: a r
 
 import time
 from bisect import bisect_right, insort
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
-from runtime.kafka import (
-    OFFSET_BEGINNING,
-    BrokerUnreachable,
-    Consumer,
-    KafkaError,
-    Producer,
-    TopicPartition,
-    deliver,
-    log_span,
-    reader,
-)
+from runtime.kafka import BrokerUnreachable, KafkaError, Message, Producer, deliver, producer
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
+from runtime.topic_reader import PATIENCE_SECONDS, TopicReader
 from schemas.codec import decode, encode, schema_header
 from schemas.effective import RoiRevision
 from schemas.problems import Undecodable
 from schemas.topics import ROI_REVISIONS
 
-ENDS_SECONDS: Final = 10.0
-"""A log end is asked for at most as long; a broker that takes longer is away."""
+PUBLISH_SECONDS: Final = 4.0
+"""A record that the broker has not taken by then is given up. A change takes effect 10 s after it was planned, and an
+event is judged after a refresh at most 5 s before it: a record that comes more than 5 s late could hold for events that
+were judged without it."""
 
 log = get_logger(__name__)
 
@@ -74,11 +67,16 @@ class RevisionLog:
     Not for several threads at once.
     """
 
-    def __init__(self, kafka: KafkaSettings, prefix: str = "", client_id: str = "backsight-revisions") -> None:
-        self._topic = ROI_REVISIONS.full_name(prefix)
-        self._consumer: Consumer = reader(kafka, client_id)
-        self._next = 0
-        self._assigned = False
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        prefix: str = "",
+        client_id: str = "backsight-revisions",
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        topic = ROI_REVISIONS.full_name(prefix)
+        self._reader = TopicReader(kafka, topic, client_id, partitions=(0,), patience_seconds=patience_seconds)
         self.history = RevisionHistory()
         self.refreshed_at = 0
 
@@ -88,25 +86,7 @@ class RevisionLog:
         Raises `BrokerUnreachable` when the topic's end cannot be learned or reached.
         """
         began = round(time.time() * 1000)
-        deadline = time.monotonic() + ENDS_SECONDS
-        if not self._assigned:
-            self._consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
-            self._assigned = True
-        _, end = log_span(self._consumer, TopicPartition(self._topic, 0), ENDS_SECONDS)
-        while self._next < end:
-            record = self._consumer.poll(0.2)
-            if record is None:
-                if time.monotonic() > deadline:
-                    raise BrokerUnreachable(f"{self._topic}: stuck at offset {self._next} of {end}")
-                continue
-            problem = record.error()
-            if problem is not None:
-                # An end seen before the newest record came may still be in the queue: only one at `end` counts.
-                # It does count where compaction has removed the last records.
-                if problem.code() == KafkaError._PARTITION_EOF and (record.offset() or 0) >= end:
-                    self._next = end
-                continue
-            self._next = record.offset() + 1
+        for record in self._reader.new():
             try:
                 self.history.add(decode(RoiRevision, record.value(), record.headers()))
             except Undecodable as error:
@@ -121,20 +101,45 @@ class RevisionLog:
     @property
     def position(self) -> int:
         """The offset up to which `history` has the topic."""
-        return self._next
+        return self._reader.position
 
     def close(self) -> None:
         """Gives the connection back."""
-        self._consumer.close()
+        self._reader.close()
 
 
 def publish_revision(producer: Producer, prefix: str, revision: RoiRevision) -> None:
     """Writes one record and waits for its ack. No two records share a key, so compaction removes none."""
-    deliver(
-        producer,
-        ROI_REVISIONS.full_name(prefix),
-        key=f"{revision.camera_id}/{revision.effective_from}",
-        value=encode(revision),
-        headers=[schema_header(RoiRevision)],
-        partition=0,
-    )
+    deliver(producer, ROI_REVISIONS.full_name(prefix), **_record(revision))
+
+
+def publish_revisions(kafka: KafkaSettings, prefix: str, revisions: Sequence[RoiRevision]) -> None:
+    """Writes what `plan_revisions` has just planned, all at once, and waits for the acks.
+
+    Raises `BrokerUnreachable` naming the cameras whose record was not taken in time; those are not taken later either.
+    """
+    left = {revision.camera_id: "no answer" for revision in revisions}
+    client = producer(kafka, "backsight-config", message_timeout_ms=round(PUBLISH_SECONDS * 1000))
+
+    def reported(error: KafkaError | None, message: Message) -> None:
+        camera_id = (message.key() or b"").decode().rpartition("/")[0]
+        if error is None:
+            del left[camera_id]
+        else:
+            left[camera_id] = error.str()
+
+    for revision in revisions:
+        client.produce(ROI_REVISIONS.full_name(prefix), **_record(revision), on_delivery=reported)
+    client.flush(2 * PUBLISH_SECONDS)
+    if left:
+        said = ", ".join(f"{camera_id} ({reason})" for camera_id, reason in sorted(left.items()))
+        raise BrokerUnreachable(f"{ROI_REVISIONS.full_name(prefix)}: the broker did not take the revision of {said}")
+
+
+def _record(revision: RoiRevision) -> dict[str, Any]:
+    return {
+        "key": f"{revision.camera_id}/{revision.effective_from}",
+        "value": encode(revision),
+        "headers": [schema_header(RoiRevision)],
+        "partition": 0,
+    }

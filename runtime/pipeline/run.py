@@ -15,14 +15,14 @@ from rich.live import Live
 from runtime.broker import BrokerError, LocalBroker
 from runtime.broker.ports import is_free
 from runtime.configs import Checked
-from runtime.kafka import BrokerUnreachable, admin, producer, wait_for_broker
+from runtime.kafka import BrokerUnreachable, admin, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_FAULT, EXIT_OK, Stop
 from runtime.pipeline.drain import Stalled, await_group
 from runtime.pipeline.figures import Figures, as_table, scrape, summarise
 from runtime.pipeline.processes import StageProcess
 from runtime.pipeline.warnings import LogWarnings
 from runtime.provision import apply_topics
-from runtime.revisions import RevisionLog, publish_revision
+from runtime.revisions import RevisionLog, publish_revisions
 from runtime.roi_apply import plan_revisions
 from runtime.settings import KafkaSettings
 from schemas.topics import ALERTS, DETECTIONS, FRAMES
@@ -102,6 +102,7 @@ def _with_kafka(options: UpOptions, kafka: KafkaSettings, stop: Stop) -> int:
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "BACKSIGHT_CONFIGS": str(options.configs),
         "BACKSIGHT_PREFIX": options.prefix,
+        **_own_pictures(options),
     }
     pipe = None if options.show_alert is None else _AlertPipe(options.show_alert)
     stages = _stages(options, environ, sys.stdout.fileno() if pipe is None else pipe.writing)
@@ -136,6 +137,15 @@ def _stages(options: UpOptions, environ: Mapping[str, str], alerts_to: int) -> d
     return stages
 
 
+def _own_pictures(options: UpOptions) -> dict[str, str]:
+    """The picture memory lies with everything else of this run, unless somebody said where."""
+    settings = options.checked.settings
+    assert settings is not None, "run_up is called with documents that check"
+    if "url" in settings.services.picture_memory.model_fields_set:
+        return {}
+    return {"PICTURE_MEMORY_URL": str(options.data / "pictures")}
+
+
 def _apply_rois(options: UpOptions, kafka: KafkaSettings) -> None:
     settings = options.checked.settings
     assert settings is not None, "run_up is called with documents that check"
@@ -143,9 +153,7 @@ def _apply_rois(options: UpOptions, kafka: KafkaSettings) -> None:
     try:
         log.refresh()
         plan = plan_revisions(log.history, options.checked.rois, settings.roi_defaults, round(time.time() * 1000))
-        client = producer(kafka, "backsight-up")
-        for revision in plan.publish:
-            publish_revision(client, options.prefix, revision)
+        publish_revisions(kafka, options.prefix, plan.publish)
     finally:
         log.close()
     for camera_id in plan.overruled:
