@@ -5,9 +5,13 @@ from pathlib import Path
 
 import click
 
-from cli.options import read_settings, stage_options
-from runtime.lifecycle import stop_on_signals
+from cli.options import read_settings, refuse, stage_options
+from rules.scenario import play, side_by_side
+from runtime.lifecycle import EXIT_CONFIG, EXIT_FAULT, EXIT_OK, stop_on_signals
 from runtime.logs import configure_logs
+from schemas.documents.reading import read_yaml
+from schemas.documents.scenarios import Scenario
+from schemas.problems import BadDocument, Problem
 
 
 @click.group()
@@ -35,3 +39,50 @@ def run(configs: Path, prefix: str) -> None:
     from rules.stage import run as run_stage  # Faust takes half a second to import
 
     sys.exit(run_stage(settings, stop_on_signals()))
+
+
+@rules.command()
+@click.argument("scenarios", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+def test(scenarios: tuple[Path, ...]) -> None:
+    """Play SCENARIOS (files, or folders of .yaml files) through the rules, and say which alerts came otherwise.
+
+    A scenario says in a few lines what a camera sees, which ROIs hold and which alerts are expected: docs/scenarios.md.
+    It needs no Kafka.
+
+    Exit codes: 0 all as expected, 1 not, 2 a file does not check (the others are played all the same).
+    """
+    code = EXIT_OK
+    for file in _files(scenarios):
+        try:
+            scenario = Scenario.read(read_yaml(_text(file), str(file)), str(file))
+        except BadDocument as bad:
+            for problem in bad.problems:
+                click.secho(f"error: {problem}", err=True, fg="red")
+            code = EXIT_CONFIG
+            continue
+        played = play(scenario)
+        if played.as_expected:
+            click.echo(f"ok      {file}: {scenario.what}")
+            continue
+        click.secho(f"FAILED  {file}: {scenario.what}", fg="red")
+        for line in side_by_side(played.rows):
+            click.echo(f"      {line}")
+        code = code or EXIT_FAULT
+    sys.exit(code)
+
+
+def _files(places: tuple[Path, ...]) -> list[Path]:
+    found: list[Path] = []
+    for place in places:
+        some = sorted(place.glob("*.yaml")) if place.is_dir() else [place]
+        if not some:
+            refuse([Problem(str(place), "no .yaml file lies in this folder")])
+        found += some
+    return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDocument([Problem(str(file), f"cannot be read: {error}")]) from None
