@@ -16,15 +16,19 @@ from rich.progress import SpinnerColumn, TaskID, TextColumn
 
 from cli.options import configs_option, prefix_option
 from replay.comparison import Comparison, as_json
+from replay.history import Source
 from replay.judging import BelowFloor
+from replay.kafka_source import KafkaSource
 from replay.run import Progress
 from replay.spans import BadInstant, Span, in_words, span_of
+from replay.sweep import BadVary
 from replay.terminal import comparison_lines
 from replay.trial import Refused
 from runtime.kafka import BrokerUnreachable
 from runtime.lifecycle import EXIT_CONFIG, EXIT_OK
 from runtime.settings import Settings
 from schemas.problems import BadDocument
+from schemas.topics import DETECTIONS
 
 EXIT_DIFFERENT: Final = 3
 EXIT_UNREACHABLE: Final = 5
@@ -46,7 +50,7 @@ class Cameras(click.ParamType):
 
 
 def span_options(command: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
-    """`--from`, `--to`, `--cameras`, `--partial`, `--configs`, `--prefix`."""
+    """`--from`, `--to`, `--cameras`, `--source`, `--partial`, `--configs`, `--prefix`."""
     options = (
         click.option(
             "--from",
@@ -59,6 +63,14 @@ def span_options(command: Callable[Parameters, Answer]) -> Callable[Parameters, 
         click.option("--to", "end", default="now", show_default=True, metavar="INSTANT", help="Not included."),
         click.option(
             "--cameras", type=Cameras(), metavar="ID,ID", help="Only these cameras. Default: all in the history."
+        ),
+        click.option(
+            "--source",
+            "source_words",
+            default="kafka",
+            show_default=True,
+            metavar="kafka|archive:FOLDER",
+            help="Where the events are read from.",
         ),
         click.option("--partial", is_flag=True, help="Go on where part of the span is already deleted."),
         configs_option,
@@ -78,6 +90,18 @@ def read_span(begin: str, end: str) -> Span:
         sys.exit(EXIT_CONFIG)
 
 
+def open_source(settings: Settings, words: str) -> Source:
+    """The history that `--source` names. Raises `BrokerUnreachable`, and `BadInstant` for other words."""
+    if words == "kafka":
+        return KafkaSource(settings.kafka, settings.prefix, DETECTIONS.name)
+    kind, _, place = words.partition(":")
+    if kind == "archive" and place:
+        from replay.archive.source import ArchiveSource  # needs pyarrow, an extra
+
+        return ArchiveSource(place)
+    raise BadInstant(f"--source {words}: expected kafka or archive:FOLDER")
+
+
 @contextlib.contextmanager
 def told_plainly() -> Iterator[None]:
     """Turns what a replay may raise into a sentence on stderr and an exit code."""
@@ -87,7 +111,7 @@ def told_plainly() -> Iterator[None]:
         for problem in bad.problems:
             click.echo(f"error: {problem}", err=True)
         sys.exit(EXIT_CONFIG)
-    except (Refused, BelowFloor, BadInstant) as refused:
+    except (Refused, BelowFloor, BadInstant, BadVary) as refused:
         click.echo(f"error: {refused}", err=True)
         sys.exit(EXIT_CONFIG)
     except BrokerUnreachable as error:

@@ -6,17 +6,14 @@ from pathlib import Path
 import click
 
 from cli.options import read_settings
-from cli.replay_options import read_span, show, shown_progress, span_options, told_plainly
-from replay.history import Source
-from replay.kafka_source import KafkaSource
+from cli.replay_options import open_source, read_span, show, shown_progress, span_options, told_plainly
 from replay.run import Side
 from replay.runs import publish_run, run_name
-from replay.spans import BadInstant, instant
+from replay.spans import instant
 from replay.trial import Trial, compare_sides, read_history
 from runtime.configs import read_rois
 from runtime.revisions import RevisionHistory
 from runtime.settings import Settings
-from schemas.topics import DETECTIONS
 
 
 @click.command()
@@ -29,7 +26,6 @@ from schemas.topics import DETECTIONS
     help="recorded: the alerts that were sent; active: today's documents on the whole span; FILE: another rois.yaml.",
 )
 @span_options
-@click.option("--source", "source_words", default="kafka", metavar="kafka|archive:FOLDER", show_default=True)
 @click.option(
     "--warm-up", metavar="TIME", help="Read at most so far back before the span, e.g. 2h. Default: as needed."
 )
@@ -100,18 +96,6 @@ def rules(
             )
         code = show(settings, comparison, as_plain_json=as_plain_json, report=report)
     sys.exit(code)
-
-
-def open_source(settings: Settings, words: str) -> Source:
-    """The history that `--source` names. Raises `BrokerUnreachable`, and `BadInstant` for other words."""
-    if words == "kafka":
-        return KafkaSource(settings.kafka, settings.prefix, DETECTIONS.name)
-    kind, _, place = words.partition(":")
-    if kind == "archive" and place:
-        from replay.archive.source import ArchiveSource  # needs pyarrow, an extra
-
-        return ArchiveSource(place)
-    raise BadInstant(f"--source {words}: expected kafka or archive:FOLDER")
 
 
 def _baseline(words: str, settings: Settings, history: RevisionHistory) -> Side | None:

@@ -110,11 +110,7 @@ def compared(
     """The comparison of two lists of alert phases. ``outcomes`` are the candidate's, one per camera."""
     span = manifest.span
     differences = compare(last_phases(alerts_before, span), last_phases(alerts_after, span))
-    lost = tuple(
-        each.before.alert_id
-        for each in differences
-        if each.kind == "removed" and each.before is not None and _verdict(each, marks) is True
-    )
+    verdicts_after, lost = compared_verdicts(differences, marks)
     return Comparison(
         manifest=manifest,
         before=before,
@@ -135,10 +131,20 @@ def compared(
             for outcome in outcomes
         ),
         verdicts_before=_verdicts((each for each in differences if each.before is not None), marks),
-        verdicts_after=_verdicts((each for each in differences if each.after is not None), marks),
+        verdicts_after=verdicts_after,
         lost=lost,
         notes=tuple(notes),
     )
+
+
+def compared_verdicts(differences: Sequence[Difference], marks: dict[str, Mark]) -> tuple[Verdicts, tuple[str, ...]]:
+    """What operators said of the alerts that the candidate raises too, and which true ones it would lose."""
+    lost = tuple(
+        each.before.alert_id
+        for each in differences
+        if each.kind == "removed" and each.before is not None and _verdict(each, marks) is True
+    )
+    return _verdicts((each for each in differences if each.after is not None), marks), lost
 
 
 def _verdict(difference: Difference, marks: dict[str, Mark]) -> bool | None:
