@@ -18,6 +18,19 @@ FLUSH_SECONDS: Final = 10.0
 log = get_logger(__name__)
 
 
+def delivery_of(ended: Ended, sink: str) -> Delivery:
+    """The end of a delivery as it goes on the record."""
+    return Delivery(
+        delivery_id=ended.notice.delivery_id,
+        sink=sink,
+        outcome=ended.end.outcome,
+        attempts=ended.attempts,
+        first_attempt_at=ended.first_attempt_at,
+        last_attempt_at=ended.last_attempt_at,
+        reason=ended.end.reason,
+    )
+
+
 class _Unpublished(NamedTuple):
     delivery: Delivery
     published: Callable[[Delivery], None]
@@ -55,15 +68,10 @@ class Outcomes:
         DELIVERIES_TOTAL.labels(self._sink, end.outcome).inc()
         STAGE_RECORDS.labels("router").inc()
         RECORD_AGE.labels("router").observe(max(0, wall_clock() - notice.instant) / 1000)
-        delivery = Delivery(
-            delivery_id=notice.delivery_id,
-            sink=self._sink,
-            outcome=end.outcome,
-            attempts=ended.attempts,
-            first_attempt_at=ended.first_attempt_at,
-            last_attempt_at=ended.last_attempt_at,
-            reason=end.reason,
-        )
+        self.put(delivery_of(ended, self._sink), published)
+
+    def put(self, delivery: Delivery, published: Callable[[Delivery], None]) -> None:
+        """Puts an outcome on the topic; ``published`` is called once the broker has it."""
         self._produce(_Unpublished(delivery, published))
 
     def poll(self) -> None:

@@ -57,6 +57,7 @@ class RetryPolicy(Struct, frozen=True):
     The wait before attempt n + 1 is drawn evenly from 0 to ``min(longest_ms, first_ms * 2**(n - 1))`` ("full jitter":
     receivers that come back are not hit by everybody at once). A receiver may ask for more, up to ``ask_at_most_ms``.
     ``faults`` attempts in which our own sink raised are enough. ``max_age_ms`` None: no alert is ever too old.
+    ``most_attempts`` None: as many as the age allows.
     """
 
     max_age_ms: int | None
@@ -64,6 +65,7 @@ class RetryPolicy(Struct, frozen=True):
     longest_ms: int = 60_000
     ask_at_most_ms: int = 3_600_000
     faults: int = 3
+    most_attempts: int | None = None
 
 
 ACCEPTED: Final = Answer("done", "accepted")
@@ -88,6 +90,8 @@ def decide(
         return End("refused", answer.reason)
     if faults >= policy.faults:
         return End("gave_up", "fault")
+    if policy.most_attempts is not None and attempts >= policy.most_attempts:
+        return End("gave_up", answer.reason)
     # 2**40 first waits are longer than any limit, and a larger power would only be a large number.
     most = min(policy.longest_ms, policy.first_ms * 2 ** min(attempts - 1, 40))
     asked = min(answer.retry_after_ms or 0, policy.ask_at_most_ms)

@@ -60,9 +60,12 @@ class Sink(Protocol):
     """Delivers one alert at a time to one place, several at once.
 
     ``deadline_seconds`` bounds a whole attempt. ``max_age_seconds`` None: what it is told is never too old.
+    ``actuates``: it moves something in the world (a barrier, a siren), so that telling it of the past again is no mere
+    message.
     """
 
     name: ClassVar[str]
+    actuates: ClassVar[bool]
     deadline_seconds: float
     max_age_seconds: float | None
 

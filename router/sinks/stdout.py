@@ -21,6 +21,7 @@ class Stdout:
     """Writes to ``out``, the process's stdout by default. A line is never too old to be printed."""
 
     name: ClassVar[str] = "stdout"
+    actuates: ClassVar[bool] = False
 
     def __init__(self, out: BinaryIO | None = None, *, readable: bool | None = None, colour: bool = False) -> None:
         self._out = sys.stdout.buffer if out is None else out

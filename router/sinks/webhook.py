@@ -48,6 +48,7 @@ class Webhook:
     """POSTs to one URL. No proxy from the environment, TLS verified, at most 64 KiB of an answer read."""
 
     name: ClassVar[str] = "webhook"
+    actuates: ClassVar[bool] = False
 
     def __init__(self, url: str, *, deadline_seconds: float = 15.0, max_age_seconds: float | None = 72 * 3600) -> None:
         self._url = url

@@ -55,6 +55,13 @@ def test_three_faults_of_our_own_are_enough():
     assert after(fault, attempts=3, faults=3) == End("gave_up", "fault")
 
 
+def test_the_last_attempt_that_is_allowed_ends_with_its_own_reason():
+    few = RetryPolicy(max_age_ms=None, most_attempts=3)
+    assert isinstance(after(UNAVAILABLE, attempts=2, policy=few), Again)
+    assert after(UNAVAILABLE, attempts=3, policy=few) == End("gave_up", "server_error")
+    assert after(ACCEPTED, attempts=3, policy=few) == End("delivered", "accepted")
+
+
 def test_without_an_age_limit_nothing_is_too_old():
     assert not too_old(RetryPolicy(max_age_ms=None), instant=0, now=10**15)
     assert too_old(POLICY, instant=0, now=HOUR + 1)
