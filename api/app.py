@@ -9,21 +9,25 @@ from fastapi.openapi.utils import get_openapi
 
 from api import problems
 from api.access_log import AccessLog
-from api.configs import config_routes
+from api.configs import camera_routes
 from api.documents import Documents
 from api.health import health_routes, version
 from api.infer import infer_routes
 from api.kafka_watch import KafkaState, KafkaWatch
 from api.looking import Looking
+from api.marks import Marking, MarkWritten, kafka_marking, mark_routes
+from api.revisions import Revisions, kafka_revisions
+from api.rois import rois_routes
 from inference.detectors import device_for, open_detector
 from inference.detectors.contract import Detector
 from inference.device import pick
 from inference.pictures import Limits
 from runtime.settings import Settings
+from schemas.documents.rois import Rois
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-DESCRIPTION = """What Backsight's model sees in a picture, and the documents it watches by.
+DESCRIPTION = """What Backsight's model sees in a picture, the documents it watches by, what people say of its alerts.
 
 Errors are RFC 9457 problem documents. Boxes are x1, y1, x2, y2."""
 
@@ -31,16 +35,19 @@ Errors are RFC 9457 problem documents. Boxes are x1, y1, x2, y2."""
 def create_app(
     looking: Looking,
     documents: Documents,
+    revisions: Revisions,
+    marking: Marking,
     *,
     kafka: Callable[[], KafkaState] = lambda: KafkaState("unknown"),
     limits: Limits,
     min_confidence: float = 0.25,
+    writable: bool | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
-    """The API around a detector's thread, the documents and what is known of Kafka.
+    """The API around a detector's thread, the documents, the ROIs in force, the marks and what is known of Kafka.
 
-    ``min_confidence``: what is less confident is not shown unless asked for. The caller starts and closes the parts,
-    or gives a ``lifespan`` that does.
+    ``min_confidence``: what is less confident is not shown unless asked for. ``writable``: see `api.writing`. The
+    caller starts and closes the parts, or gives a ``lifespan`` that does.
     """
     app = FastAPI(
         title="Backsight",
@@ -53,7 +60,9 @@ def create_app(
     )
     app.include_router(health_routes(looking, kafka))
     app.include_router(infer_routes(looking, documents, limits, min_confidence))
-    app.include_router(config_routes(documents))
+    app.include_router(camera_routes(documents))
+    app.include_router(rois_routes(documents, revisions, kafka, writable))
+    app.include_router(mark_routes(marking, kafka, writable))
     problems.install(app)
     app.add_middleware(AccessLog)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -66,6 +75,7 @@ def from_settings(settings: Settings) -> FastAPI:
     limits = Limits(max_bytes=told.api.max_upload_bytes, max_pixels=told.api.max_pixels)
     looking = Looking(lambda: _detector(settings))
     watch = KafkaWatch(settings.kafka, settings.prefix)
+    revisions = kafka_revisions(settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -74,15 +84,19 @@ def from_settings(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
+            revisions.close()
             watch.close()
             looking.close()
 
     return create_app(
         looking,
         Documents(settings.configs, settings.roi_defaults),
+        revisions,
+        kafka_marking(settings),
         kafka=lambda: watch.state,
         limits=limits,
         min_confidence=told.rules.min_confidence,
+        writable=told.api.writable,
         lifespan=lifespan,
     )
 
@@ -97,8 +111,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        details = problems.ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= details.pop("$defs", {})
-        schemas["ProblemDetails"] = details
+        for model in (problems.ProblemDetails, Rois, MarkWritten):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= schema.pop("$defs", {})
+            schemas[model.__name__] = schema
         app.openapi_schema = document
     return app.openapi_schema

@@ -1,4 +1,4 @@
-"""`GET /config/rois` and `GET /config/cameras`."""
+"""`GET /config/cameras`."""
 
 from typing import Any
 
@@ -16,28 +16,16 @@ class CamerasAnswer(BaseModel):
     cameras: list[dict[str, Any]] | None = Field(default_factory=list)
 
 
-class RoisAnswer(BaseModel):
-    """`rois.yaml` as JSON."""
-
-    model_config = ConfigDict(extra="allow")
-    cameras: list[dict[str, Any]] | None = Field(default_factory=list)
-
-
-def config_routes(documents: Documents) -> APIRouter:
-    """The routes, around the documents."""
+def camera_routes(documents: Documents) -> APIRouter:
+    """The route, around the documents."""
     router = APIRouter(prefix="/config", tags=["config"])
 
-    # Plain functions: they read files, so they run in a thread.
+    # A plain function: it reads files, so it runs in a thread.
     @router.get(
         "/cameras", response_model=CamerasAnswer, summary="The cameras, without credentials", responses=documented(500)
     )
     def cameras() -> dict[str, Any]:
         """`cameras.yaml` in its own shape. Users, passwords and secret query values are hidden; `${NAME}` stays."""
         return documents.cameras()
-
-    @router.get("/rois", response_model=RoisAnswer, summary="The ROIs", responses=documented(500))
-    def rois() -> dict[str, Any]:
-        """`rois.yaml` in its own shape."""
-        return documents.rois()
 
     return router

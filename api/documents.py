@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from rules.engine import Document, compile_rules
-from runtime.configs import load_rois
+from runtime.configs import ResolvedCamera, doubts, load_rois, unreachable_confirms
 from runtime.redact import HIDDEN, redact, redact_url
 from schemas.documents.cameras import Cameras
 from schemas.documents.reading import read_document, read_yaml
-from schemas.documents.rois import RoiDefaults, effective_rules
+from schemas.documents.rois import RoiDefaults, Rois, effective_rules
 from schemas.effective import revision_of
 from schemas.problems import BadDocument, Problem
 
@@ -50,6 +50,12 @@ class Documents:
                 rules = effective_rules(entry, self._defaults)
                 return compile_rules(rules, revision_of(rules), 0)
         return None
+
+    def judged(self, rois: Rois) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong, and what is doubtful, with ROIs that check by themselves, beside `cameras.yaml`."""
+        document = read_document(Cameras, self._written("cameras.yaml"), "cameras.yaml")
+        cameras = [ResolvedCamera(camera, "") for camera in document.cameras if camera.enabled]
+        return unreachable_confirms(cameras, rois), doubts(cameras, rois, None)
 
     def _written(self, name: str) -> Any:
         file = self._configs / name

@@ -3,6 +3,7 @@
 import threading
 from typing import Final, NamedTuple
 
+from api.problems import kafka_away
 from runtime.kafka import KafkaException, admin
 from runtime.settings import KafkaSettings
 from schemas.topics import TOPICS
@@ -16,6 +17,12 @@ class KafkaState(NamedTuple):
 
     status: str
     detail: str | None = None
+
+
+def reached(state: KafkaState) -> None:
+    """Raises `ApiProblem` 503 where Kafka is known to be away, so that nobody waits to learn it again."""
+    if state.status in ("unreachable", "topics_missing"):
+        raise kafka_away(state.detail or state.status)
 
 
 class KafkaWatch:

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from runtime.logs import get_logger
 from schemas.problems import BadDocument
@@ -63,10 +64,22 @@ def problem_response(
     return JSONResponse(body.model_dump(), status, headers, MEDIA_TYPE)
 
 
+def kafka_away(detail: str) -> ApiProblem:
+    """What needs Kafka cannot be done now."""
+    return ApiProblem(503, f"Kafka cannot be reached: {detail}", headers={"Retry-After": "5"})
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The errors of a route, for the OpenAPI document."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(statuses)}
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """Those of every operation of the path; the framework names those of the first."""
+    documented = app.openapi()["paths"]
+    found = [operations for template, operations in documented.items() if compile_path(template)[0].match(path)]
+    return sorted({method.upper() for operations in found for method in operations})
 
 
 def install(app: FastAPI) -> None:
@@ -77,8 +90,10 @@ def install(app: FastAPI) -> None:
         return problem_response(problem.status, problem.detail, problem.errors, problem.headers)
 
     @app.exception_handler(HTTPException)
-    async def _framework(_request: Request, error: HTTPException) -> JSONResponse:
+    async def _framework(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers) if error.headers else None
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods(app, request.url.path)):
+            headers = {"Allow": ", ".join(methods)}
         return problem_response(error.status_code, str(error.detail), headers=headers)
 
     @app.exception_handler(RequestValidationError)

@@ -31,7 +31,8 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
     curl -s --data-binary @picture.jpg -H 'Content-Type: image/jpeg' 'localhost:8000/infer?camera_id=NAME'
     curl -s -F file=@picture.jpg -H 'Accept: image/jpeg' -o annotated.jpg localhost:8000/infer
 
-    There is no authentication: listen beyond this machine only behind something that has.
+    There is no authentication: listen beyond this machine only behind something that has. ROIs are replaced and alerts
+    marked from this machine alone unless API_WRITABLE says otherwise.
 
     Exit codes: 0 stopped, 1 the port is taken, 2 a setting does not check.
     """

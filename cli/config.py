@@ -19,7 +19,7 @@ from runtime.roi_apply import plan_revisions
 from runtime.settings import Settings, environment
 from schemas.effective import RoiRevision
 from schemas.instants import in_words
-from schemas.problems import Problem
+from schemas.problems import BadDocument, Problem
 
 
 @click.group()
@@ -92,7 +92,10 @@ def apply(configs: Path, prefix: str, force: bool, wait: float | None) -> None:
                     err=True,
                 )
             sys.exit(EXIT_CONFIG)
-        publish_revisions(settings.kafka, settings.prefix, plan.publish)
+        try:
+            publish_revisions(settings.kafka, settings.prefix, plan.publish)
+        except BadDocument as bad:
+            refuse(bad.problems)
         for revision in plan.publish:
             click.echo(f"{revision.camera_id}: revision {revision.revision} {_effect(revision.effective_from)}")
         for camera_id in plan.unchanged:

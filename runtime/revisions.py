@@ -14,13 +14,16 @@ from runtime.settings import KafkaSettings
 from runtime.topic_reader import PATIENCE_SECONDS, TopicReader
 from schemas.codec import decode, encode, schema_header
 from schemas.effective import RoiRevision
-from schemas.problems import Undecodable
-from schemas.topics import ROI_REVISIONS
+from schemas.problems import BadDocument, Problem, Undecodable
+from schemas.topics import MAX_MESSAGE_BYTES, ROI_REVISIONS
 
 PUBLISH_SECONDS: Final = 4.0
 """A record that the broker has not taken by then is given up. A change takes effect 10 s after it was planned, and an
 event is judged after a refresh at most 5 s before it: a record that comes more than 5 s late could hold for events that
 were judged without it."""
+
+MOST_BYTES: Final = MAX_MESSAGE_BYTES - 4096
+"""Of a record's value; the rest is for key and headers."""
 
 log = get_logger(__name__)
 
@@ -116,8 +119,18 @@ def publish_revision(producer: Producer, prefix: str, revision: RoiRevision) -> 
 def publish_revisions(kafka: KafkaSettings, prefix: str, revisions: Sequence[RoiRevision]) -> None:
     """Writes what `plan_revisions` has just planned, all at once, and waits for the acks.
 
-    Raises `BrokerUnreachable` naming the cameras whose record was not taken in time; those are not taken later either.
+    Raises `BrokerUnreachable` naming the cameras whose record was not taken in time and is given up, and `BadDocument`,
+    with nothing written, where a camera's document is larger than a message may be.
     """
+    topic = ROI_REVISIONS.full_name(prefix)
+    records = [_record(revision) for revision in revisions]
+    too_large = [
+        Problem(revision.camera_id, f"its document is larger than {MOST_BYTES} bytes")
+        for revision, record in zip(revisions, records, strict=True)
+        if len(record["value"]) > MOST_BYTES
+    ]
+    if too_large:
+        raise BadDocument(too_large)
     left = {revision.camera_id: "no answer" for revision in revisions}
     client = producer(kafka, "backsight-config", message_timeout_ms=round(PUBLISH_SECONDS * 1000))
 
@@ -128,12 +141,12 @@ def publish_revisions(kafka: KafkaSettings, prefix: str, revisions: Sequence[Roi
         else:
             left[camera_id] = error.str()
 
-    for revision in revisions:
-        client.produce(ROI_REVISIONS.full_name(prefix), **_record(revision), on_delivery=reported)
+    for record in records:
+        client.produce(topic, **record, on_delivery=reported)
     client.flush(2 * PUBLISH_SECONDS)
     if left:
         said = ", ".join(f"{camera_id} ({reason})" for camera_id, reason in sorted(left.items()))
-        raise BrokerUnreachable(f"{ROI_REVISIONS.full_name(prefix)}: the broker did not take the revision of {said}")
+        raise BrokerUnreachable(f"{topic}: the broker did not take the revision of {said}")
 
 
 def _record(revision: RoiRevision) -> dict[str, Any]:

@@ -23,8 +23,10 @@ _SERVICES: Final = {
     "INFERENCE_BATCH_SIZE": ("inference", "batch_size"),
     "ALERTING_PROTOCOL": ("alerting", "protocol"),
     "ALERTING_WEBHOOK_URL": ("alerting", "webhook_url"),
+    "PICTURE_MEMORY_URL": ("picture_memory", "url"),
     "API_HOST": ("api", "host"),
     "API_PORT": ("api", "port"),
+    "API_WRITABLE": ("api", "writable"),
 }
 """Environment name to the place in `services.yaml` over which it wins."""
 

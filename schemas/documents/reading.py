@@ -1,5 +1,6 @@
-"""From YAML text to a document, or to every mistake with its place."""
+"""From YAML or JSON text to a document, or to every mistake with its place."""
 
+import json
 from collections.abc import Hashable
 from typing import Any, TypeVar
 
@@ -63,8 +64,38 @@ def read_document(kind: type[Written], values: Any, name: str) -> Written:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = [
+        raise _bad(error, name) from None
+
+
+def read_json(kind: type[Written], text: bytes, name: str) -> Written:
+    """JSON as a document of ``kind``, as strict as its JSON Schema; raises `BadDocument` with every mistake."""
+    try:
+        document = kind.model_validate_json(text, strict=True)
+        json.loads(text, object_pairs_hook=_unique)
+    except ValidationError as error:
+        raise _bad(error, name) from None
+    except _Twice as twice:
+        raise BadDocument([Problem(name, f"key {twice} is given twice")]) from None
+    return document
+
+
+class _Twice(ValueError):
+    """A key that plain JSON would keep the last of in silence."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twice(repr(key))
+        found[key] = value
+    return found
+
+
+def _bad(error: ValidationError, name: str) -> BadDocument:
+    return BadDocument(
+        [
             Problem(place_of(name, found["loc"]), found["msg"].removeprefix("Value error, "))
             for found in error.errors(include_url=False, include_input=False, include_context=False)
         ]
-        raise BadDocument(problems) from None
+    )

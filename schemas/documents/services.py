@@ -46,11 +46,33 @@ class AlertingSettings(Document):
     max_age_seconds: float = Field(default=72 * 3600.0, gt=0, description="an alert older than this expires")
 
 
+class PictureMemorySettings(Document):
+    """Small pictures of what cameras saw, kept for as long as detections are, so that a replay can show them."""
+
+    url: str = Field(
+        default="var/pictures",
+        min_length=1,
+        repr=False,
+        description="a folder, or a URL for which fsspec has a driver; it may hold a password: never shown",
+    )
+    every_seconds: float = Field(
+        default=2.0, ge=0, le=3600, description="of capture time, for each label in sight; 0 keeps none"
+    )
+    width: int = Field(default=640, ge=64, le=7680, description="pixels; a smaller picture stays as it is")
+    quality: int = Field(default=75, ge=30, le=100, description="of the JPEG")
+    labels: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="which labels make a picture worth keeping; null: alert_classes"
+    )
+
+
 class ApiSettings(Document):
     """The HTTP API."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    writable: bool | None = Field(
+        default=None, description="who may change anything: null this machine alone, true everybody, false nobody"
+    )
     max_upload_bytes: int = Field(default=10 * 1024 * 1024, gt=0)
     max_pixels: int = Field(default=40_000_000, gt=0)
 
@@ -61,4 +83,5 @@ class Services(Document):
     inference: InferenceSettings = InferenceSettings()
     rules: RulesSettings = RulesSettings()
     alerting: AlertingSettings = AlertingSettings()
+    picture_memory: PictureMemorySettings = PictureMemorySettings()
     api: ApiSettings = ApiSettings()

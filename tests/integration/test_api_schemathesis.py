@@ -22,7 +22,7 @@ def _schema():
     """Made when the module is read: the tests are one per operation."""
     folder = tempfile.TemporaryDirectory(prefix="backsight-api-")
     atexit.register(folder.cleanup)
-    app, looking = make_app(write_configs(Path(folder.name)), Seeing)
+    app, looking = make_app(write_configs(Path(folder.name)), Seeing, writable=True)
     looking.start().result(10)
     atexit.register(looking.close)
     config = schemathesis.Config.from_path(ROOT / "schemathesis.toml")

@@ -3,7 +3,7 @@
 import struct
 import threading
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,14 @@ from api.app import create_app
 from api.documents import Documents
 from api.kafka_watch import KafkaState
 from api.looking import Looking
+from api.marks import Marking
+from api.revisions import Revisions
 from inference.pictures import Limits
+from runtime.kafka import BrokerUnreachable
+from runtime.revisions import RevisionHistory
 from schemas.documents.rois import RoiDefaults
-from schemas.messages import Detection, Model
+from schemas.effective import RoiRevision
+from schemas.messages import Alert, Detection, Mark, Model
 
 CAMERAS = """
 cameras:
@@ -50,6 +55,39 @@ SEEN = (
     Detection("object", 0.5, (0.1, 0.2, 0.2, 0.5)),
     Detection("object", 0.15, (0.4, 0.4, 0.5, 0.5)),
 )
+
+
+class Topics:
+    """`roi-revisions`, `alerts` and `marks` in memory; ``away`` set, nobody answers."""
+
+    def __init__(self) -> None:
+        self.history = RevisionHistory()
+        self.alerts: list[Alert] = []
+        self.marks: list[Mark] = []
+        self.searched_since = 0
+        self.away: BrokerUnreachable | None = None
+
+    def revisions(self) -> Revisions:
+        """What the API reads and replaces."""
+        return Revisions(self._read, self._write, RoiDefaults())
+
+    def marking(self) -> Marking:
+        """What the API marks alerts through."""
+        return Marking(self._find, self.marks.append)
+
+    def _read(self) -> RevisionHistory:
+        if self.away is not None:
+            raise self.away
+        return self.history
+
+    def _write(self, revisions: Sequence[RoiRevision]) -> None:
+        for revision in revisions:
+            self.history.add(revision)
+
+    def _find(self, alert_id: str, since: int) -> Alert | None:
+        self._read()
+        self.searched_since = since
+        return next((alert for alert in self.alerts if alert.alert_id == alert_id), None)
 
 
 class Seeing:
@@ -94,23 +132,31 @@ def make_app(
     max_bytes: int = 100_000,
     max_pixels: int = 1_000_000,
     kafka: KafkaState | None = None,
+    topics: Topics | None = None,
+    writable: bool | None = None,
 ) -> tuple[Any, Looking]:
     """The application and its detector's thread, not started."""
     looking = Looking(open_detector, waiting)
+    topics = topics or Topics()
     app = create_app(
         looking,
         Documents(configs, RoiDefaults()),
+        topics.revisions(),
+        topics.marking(),
         kafka=lambda: kafka or KafkaState("ok"),
         limits=Limits(max_bytes, max_pixels),
+        writable=writable,
     )
     return app, looking
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(
+    app: Any, *, peer: str = "127.0.0.1", url: str = "http://localhost:8000"
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client that speaks to the application in this process; a fault of ours is answered, as in production."""
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(peer, 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url=url) as client:
         yield client
 
 

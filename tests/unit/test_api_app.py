@@ -134,7 +134,7 @@ async def test_a_folder_without_documents_has_none(tmp_path):
     app, _ = make_app(tmp_path, Seeing)
     async with serving(app) as api:
         assert (await api.get("/config/cameras")).json() == {"cameras": []}
-        assert (await api.get("/config/rois")).json() == {"cameras": []}
+        assert (await api.get("/config/rois")).json() == {"cameras": [], "source": "file", "revisions": []}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,13 @@ async def test_every_error_has_the_one_shape(configs, method, path, status):
     assert answer.json()["status"] == status
     if status == 405:
         assert answer.headers["allow"]
+
+
+async def test_a_method_that_a_path_does_not_know_is_answered_with_all_that_it_knows(configs):
+    app, _ = make_app(configs, Seeing)
+    async with serving(app) as api:
+        answer = await api.delete("/config/rois")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, PUT")
 
 
 async def test_the_access_log_names_no_query_and_is_quiet_for_probes(configs):
@@ -168,6 +175,7 @@ async def test_the_openapi_document_names_every_route_and_the_problem(configs):
         document = (await api.get("/openapi.json")).json()
     assert set(document["paths"]) == {
         "/health", "/livez", "/readyz", "/metrics", "/infer", "/config/rois", "/config/cameras",
+        "/alerts/{alert_id}/mark",
     }  # fmt: skip
     body = document["paths"]["/infer"]["post"]["requestBody"]["content"]
     assert set(body) == {"image/jpeg", "image/png", "image/webp", "multipart/form-data"}
