@@ -1,24 +1,149 @@
-"""Who is told of an alert: alert in, names of sinks out. Pure.
+"""Who is told of an alert: its labels in, legs out. Pure.
 
-Without a `routes.yaml` there is one route, to the sink that `ALERTING_PROTOCOL` names.
+The tree is Alertmanager's (https://prometheus.io/docs/alerting/latest/configuration/#route): depth first, the first
+child that matches wins unless it says ``continue``; a node's own sinks are told where no child matches; what a node
+leaves out it takes from the one above.
 """
 
-from msgspec import Struct
+from collections.abc import Mapping, Sequence
 
-from schemas.messages import Alert
+from msgspec import Struct, structs
+
+from router.matchers import BadMatcher, Matcher, matcher
+from schemas.documents.rois import active_range
+from schemas.documents.routes import Flood, RouteDocument, Routes
+from schemas.effective import ActiveRange
+from schemas.messages import Alert, Severity
+from schemas.problems import Problem
+
+Labels = Mapping[str, str]
 
 
-class Route(Struct, frozen=True):
-    """What an alert is matched against. A route without matchers takes every alert to each of its sinks."""
+class Terms(Struct, frozen=True):
+    """How a sink is told by a route. Times are milliseconds; None: never.
 
+    ``group_wait_ms`` is for what is not critical: critical alerts never wait for company. ``active``: only within one
+    of these ranges (None: always); ``mute``: not within any of these.
+    """
+
+    send_resolved: bool = True
+    repeat_every_ms: int | None = None
+    group_by: tuple[str, ...] = ("camera",)
+    group_wait_ms: int = 0
+    active: tuple[ActiveRange, ...] | None = None
+    mute: tuple[ActiveRange, ...] = ()
+    flood: Flood | None = None
+
+
+class Leg(Struct, frozen=True):
+    """One way that an alert takes: to a sink, by a route (its path in the tree), on its terms."""
+
+    sink: str
+    route: str
+    terms: Terms
+
+
+class Node(Struct, frozen=True):
+    """One route with everything that it inherits filled in."""
+
+    path: str
+    matchers: tuple[Matcher, ...]
     sinks: tuple[str, ...]
+    goes_on: bool
+    terms: Terms
+    children: tuple["Node", ...] = ()
 
 
-def one_sink(name: str) -> tuple[Route, ...]:
-    """The routes of an installation without `routes.yaml`: everything to ``name``."""
-    return (Route(sinks=(name,)),)
+def labels_of(alert: Alert, site: str = "") -> dict[str, str]:
+    """What matchers are held against."""
+    return {
+        "kind": "alert",
+        "site": site,
+        "camera": alert.camera_id,
+        "roi": alert.roi,
+        "label": alert.label,
+        "severity": alert.severity,
+    }
 
 
-def sinks_for(_alert: Alert, routes: tuple[Route, ...]) -> tuple[str, ...]:
-    """The sinks that are told, in the routes' order; each once, however many routes lead to it."""
-    return tuple(dict.fromkeys(sink for route in routes for sink in route.sinks))
+def one_sink(name: str) -> Node:
+    """The tree of an installation without `routes.yaml`: everything to ``name``."""
+    return Node("route", (), (name,), False, Terms())
+
+
+def legs(tree: Node, labels: Labels) -> tuple[Leg, ...]:
+    """The ways that an alert with these labels takes; each sink once, by the first route that leads to it."""
+    found: dict[str, Leg] = {}
+    for node in _reached(tree, labels):
+        for sink in node.sinks:
+            found.setdefault(sink, Leg(sink, node.path, node.terms))
+    return tuple(found.values())
+
+
+def waits(leg: Leg, severity: Severity) -> int:
+    """How long an alert waits for company, in milliseconds."""
+    return 0 if severity == "critical" else leg.terms.group_wait_ms
+
+
+def compile_routes(document: Routes, name: str = "routes.yaml") -> tuple[Node, list[Problem]]:
+    """The tree made ready, and every matcher that does not read. ``document`` has passed `Routes.problems`."""
+    intervals = {each.name: tuple(map(active_range, each.ranges)) for each in document.time_intervals}
+    problems: list[Problem] = []
+    return _node(document.route, "route", None, intervals, f"{name}: route", problems), problems
+
+
+def _reached(node: Node, labels: Labels) -> list[Node]:
+    reached: list[Node] = []
+    for child in node.children:
+        if all(each.holds(labels) for each in child.matchers):
+            reached += _reached(child, labels)
+            if not child.goes_on:
+                break
+    return reached or [node]
+
+
+def _node(
+    document: RouteDocument,
+    path: str,
+    above: Node | None,
+    intervals: Mapping[str, tuple[ActiveRange, ...]],
+    place: str,
+    problems: list[Problem],
+) -> Node:
+    matchers = []
+    for number, text in enumerate(document.match):
+        try:
+            matchers.append(matcher(text))
+        except BadMatcher as bad:
+            problems.append(Problem(f"{place}.match[{number}]", str(bad)))
+    inherited = Terms() if above is None else above.terms
+    sinks = document.sinks if document.sinks is not None else (() if above is None else above.sinks)
+    node = Node(path, tuple(matchers), sinks, document.continue_, _terms(document, inherited, intervals))
+    children = tuple(
+        _node(child, f"{path}/{child.name or number}", node, intervals, f"{place}.routes[{number}]", problems)
+        for number, child in enumerate(document.routes)
+    )
+    return structs.replace(node, children=children)
+
+
+def _terms(document: RouteDocument, above: Terms, intervals: Mapping[str, tuple[ActiveRange, ...]]) -> Terms:
+    changes: dict[str, object] = {}
+    if document.send_resolved is not None:
+        changes["send_resolved"] = document.send_resolved
+    if document.repeat_every_seconds is not None:
+        changes["repeat_every_ms"] = round(document.repeat_every_seconds * 1000)
+    if document.group_by is not None:
+        changes["group_by"] = document.group_by
+    if document.group_wait_seconds is not None:
+        changes["group_wait_ms"] = round(document.group_wait_seconds * 1000)
+    if document.active is not None:
+        changes["active"] = _ranges(document.active, intervals) or None
+    if document.mute is not None:
+        changes["mute"] = _ranges(document.mute, intervals)
+    if document.flood is not None:
+        changes["flood"] = document.flood or None
+    return structs.replace(above, **changes)
+
+
+def _ranges(names: Sequence[str], intervals: Mapping[str, tuple[ActiveRange, ...]]) -> tuple[ActiveRange, ...]:
+    return tuple(one for name in names for one in intervals.get(name, ()))

@@ -16,7 +16,7 @@ from router.lanes import Ended, wall_clock
 from router.outcomes import Outcomes
 from router.progress import Progress
 from router.retry import RetryPolicy
-from router.routing import Route, one_sink, sinks_for
+from router.routing import Node, labels_of, legs, one_sink
 from router.sinks import Notice, Sink, SinkGone, known_sinks
 from runtime.health import Health
 from runtime.kafka import (
@@ -72,9 +72,9 @@ class _Pending(NamedTuple):
 class SinkStage:
     """One sink with its consumer group."""
 
-    def __init__(self, settings: Settings, sink: Sink, routes: tuple[Route, ...], health: Health) -> None:
+    def __init__(self, settings: Settings, sink: Sink, tree: Node, health: Health) -> None:
         self._sink = sink
-        self._routes = routes
+        self._tree = tree
         self._health = health
         self._alerts = ALERTS.full_name(settings.prefix)
         client = f"backsight-router-{sink.name}"
@@ -180,13 +180,14 @@ class SinkStage:
         waiting = self._pending.get(notice.delivery_id)
         if waiting is not None:
             waiting.places.append((partition, offset))
-        elif self._sink.name not in sinks_for(alert, self._routes) or self._told.has(
-            notice.delivery_id, notice.instant
-        ):
+        elif not self._is_told(alert) or self._told.has(notice.delivery_id, notice.instant):
             progress.done(offset)
         else:
             self._pending[notice.delivery_id] = _Pending(record, [(partition, offset)])
             self._thread.offer(notice)
+
+    def _is_told(self, alert: Alert) -> bool:
+        return any(leg.sink == self._sink.name for leg in legs(self._tree, labels_of(alert)))
 
     def _settle(self) -> None:
         """Publishes the ends that the lanes have reported."""

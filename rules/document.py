@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from rules.active import ActiveTimes
 from rules.kinds import Locate, PictureSize, RuleKind, rule_kinds
 from rules.state import Subject
+from schemas.active import ActiveTimes
 from schemas.effective import ActiveRange, CameraRules, RoiRules
 
 ALLOWED: Final = -1

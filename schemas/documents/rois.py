@@ -198,14 +198,16 @@ def _active(written: tuple[Active, ...] | Active | None) -> tuple[ActiveRange, .
     if written is None:
         return None
     ranges = (written,) if isinstance(written, Active) else written
-    return tuple(
-        ActiveRange(
-            days=tuple(sorted({DAYS.index(day) for day in each.days})),
-            start_minute=_minute(each.from_),
-            end_minute=_minute(each.to),
-            timezone=each.timezone,
-        )
-        for each in ranges
+    return tuple(map(active_range, ranges))
+
+
+def active_range(written: Active) -> ActiveRange:
+    """The range in minutes and weekday numbers."""
+    return ActiveRange(
+        days=tuple(sorted({DAYS.index(day) for day in written.days})),
+        start_minute=_minute(written.from_),
+        end_minute=_minute(written.to),
+        timezone=written.timezone,
     )
 
 

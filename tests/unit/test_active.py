@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.active import ActiveTimes
+from schemas.active import ActiveTimes
 from schemas.effective import ActiveRange
 from tests.support.histories import active_ranges
 from tests.support.reference import is_active

@@ -1,4 +1,4 @@
-"""Whether a ROI is watched at an instant: wall-clock ranges of a named zone."""
+"""Whether wall-clock ranges of a named zone hold at an instant: when a ROI is watched, when a route is told."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ def holds(active: ActiveRange, weekday: int, minute: int) -> bool:
 
 
 class ActiveTimes:
-    """The ranges of one ROI. ``at(instant)`` answers for milliseconds UTC, up to the year 9999.
+    """Some ranges. ``at(instant)`` answers for milliseconds UTC, up to the year 9999.
 
     From UTC to the wall clock there is always one answer: in the hour that a zone repeats in autumn a range holds
     twice, and in the one it skips in spring, not at all. The answer is kept until a minute begins in any of the zones,
