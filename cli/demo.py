@@ -19,7 +19,14 @@ from runtime.settings import KafkaSettings
 from schemas.codec import decode
 from schemas.messages import Alert
 
-OWN = ("INFERENCE_MODEL_PATH", "INFERENCE_CONFIDENCE", "ALERTING_PROTOCOL", "ALERTING_WEBHOOK_URL", "BACKSIGHT_PREFIX")
+OWN = (
+    "INFERENCE_MODEL_PATH",
+    "INFERENCE_CONFIDENCE",
+    "ALERTING_PROTOCOL",
+    "ALERTING_WEBHOOK_URL",
+    "PICTURE_MEMORY_URL",
+    "BACKSIGHT_PREFIX",
+)
 
 
 @click.command()

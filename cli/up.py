@@ -24,7 +24,7 @@ from schemas.messages import Alert
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("var"),
     show_default=True,
-    help="Folder for the local Kafka's data and the logs of every stage.",
+    help="Folder for the local Kafka's data, the logs of every stage, and the picture memory.",
 )
 @click.option("--kafka-port", type=click.IntRange(0, 65535), help="Of the local Kafka; 9092, or a free one if taken.")
 @click.option("--no-api", is_flag=True, help="Do not run the HTTP API.")

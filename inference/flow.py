@@ -11,7 +11,7 @@ from typing import Final
 from inference.batching import Batches, BatchLimit, is_stale
 from inference.detecting import Detecting, Failure, Outcome
 from inference.detectors.contract import Detector
-from inference.frames import Frame, event_of, read_frame
+from inference.frames import Event, Frame, event_of, read_frame
 from inference.pictures import Limits, Picture, decode
 from inference.sending import BrokerTrouble, Sending
 from runtime.kafka import Consumer, Message, TopicPartition
@@ -39,7 +39,7 @@ class TooManyBad(RuntimeError):
 class Flow:
     """Everything between the topic `frames` and the topic `detections`. Used from one thread.
 
-    ``clock`` answers milliseconds UTC.
+    ``clock`` answers milliseconds UTC. ``seen`` is called with each event that was made of a picture.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Flow:
         batch_wait_ms: int,
         staleness_ms: int,
         clock: Callable[[], int],
+        seen: Callable[[Event], None] | None = None,
     ) -> None:
         self._detector = detector
         self._consumer = consumer
@@ -59,6 +60,7 @@ class Flow:
         self._floor = floor
         self._staleness_ms = staleness_ms
         self._clock = clock
+        self._seen = seen
         self._limit = BatchLimit(detector.batch_size)
         self._batches: Batches[Frame] = Batches(batch_wait_ms)
         # Two batches and a bit: the next one is decoded while this one is detected, and memory stays small.
@@ -182,7 +184,10 @@ class Flow:
         for frame, detections, failure in outcomes:
             if failure is None:
                 self._bad_in_a_row = 0
-                frame.order.finish(frame.offset, event_of(frame, self._detector.model, self._floor, detections))
+                event = event_of(frame, self._detector.model, self._floor, detections)
+                frame.order.finish(frame.offset, event)
+                if self._seen is not None:
+                    self._seen(event)
             else:
                 self._fail(frame, failure)
 

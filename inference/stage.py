@@ -12,6 +12,7 @@ from inference.detectors import device_for, open_detector
 from inference.detectors.contract import BadModel, Detector, DeviceLost, OutOfMemory
 from inference.device import Claim, NoDevice, claim
 from inference.flow import Flow, TooManyBad
+from inference.keeping import Remembering
 from inference.sending import STAGE, BrokerTrouble, Sending
 from runtime.dead_letters import DeadLetters
 from runtime.health import Health
@@ -19,6 +20,7 @@ from runtime.kafka import BrokerUnreachable, KafkaError, KafkaException, TopicPa
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_DEVICE, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
 from runtime.metrics import MODEL_INFO
+from runtime.picture_memory import BadStore
 from runtime.settings import Settings
 from schemas.problems import BadDocument
 from schemas.topics import DETECTIONS, FRAMES
@@ -45,6 +47,7 @@ def run(settings: Settings, stop: Stop) -> int:
         health.serve(settings.health_port)
     held: Claim | None = None
     try:
+        remembering = Remembering.of(settings, now_ms)
         told = settings.services.inference
         held = claim(device_for(told))
         detector = open_detector(told, device=held.device, floor=settings.floor)
@@ -59,9 +62,12 @@ def run(settings: Settings, stop: Stop) -> int:
             device=detector.device,
             labels=list(detector.labels),
         )
-        return _serve(settings, stop, detector, health, flows)
+        return _serve(settings, stop, detector, health, flows, remembering)
     except (BadModel, BadDocument) as error:
         log.error("model_refused", reason=str(error))
+        return EXIT_CONFIG
+    except BadStore as error:
+        log.error("picture_memory_refused", reason=f"PICTURE_MEMORY_URL, or picture_memory.url: {error}")
         return EXIT_CONFIG
     except (NoDevice, DeviceLost, OutOfMemory) as error:
         log.error("device_unusable", reason=str(error))
@@ -78,7 +84,14 @@ def run(settings: Settings, stop: Stop) -> int:
         health.close()
 
 
-def _serve(settings: Settings, stop: Stop, detector: Detector, health: Health, flows: list[Flow]) -> int:
+def _serve(
+    settings: Settings,
+    stop: Stop,
+    detector: Detector,
+    health: Health,
+    flows: list[Flow],
+    remembering: Remembering | None,
+) -> int:
     frames, detections = FRAMES.full_name(settings.prefix), DETECTIONS.full_name(settings.prefix)
     client_id = f"backsight-inference-{os.getpid()}"
     check_topics(settings, frames, detections)
@@ -117,9 +130,12 @@ def _serve(settings: Settings, stop: Stop, detector: Detector, health: Health, f
         batch_wait_ms=told.batch_wait_ms,
         staleness_ms=round(told.staleness_seconds * 1000),
         clock=now_ms,
+        seen=None if remembering is None else remembering.seen,
     )
     flows.append(flow)
     try:
+        if remembering is not None:
+            remembering.start()
         flow.subscribe(frames)
         while not stop.is_set():
             health.beat()
@@ -133,6 +149,8 @@ def _serve(settings: Settings, stop: Stop, detector: Detector, health: Health, f
         raise
     finally:
         flow.close()
+        if remembering is not None:
+            remembering.close()
     return EXIT_OK
 
 

@@ -42,6 +42,11 @@ OUT_OF_MEMORY = Counter(
     "backsight_inference_out_of_memory_total", "batches that the device's memory did not hold; each is halved"
 )
 MODEL_INFO = Gauge("backsight_model_info", "1 for the model that runs", ["name", "version", "sha256"])
+PICTURES_KEPT = Counter("backsight_pictures_kept_total", "small pictures written to the picture memory")
+PICTURE_BYTES = Counter("backsight_picture_bytes_total", "bytes of the pictures written to the picture memory")
+PICTURES_DROPPED = Counter(
+    "backsight_pictures_dropped_total", "pictures that were due and were not kept: slow, failed", ["reason"]
+)
 
 # Rules
 EVENTS_LATE = Counter("backsight_events_late_total", "events at or before the camera's watermark, not judged")

@@ -39,7 +39,7 @@ def records(bootstrap: str, topic: str) -> list[Record]:
 
 def environment(bootstrap: str | None, **extra: str) -> Mapping[str, str]:
     """The environment of a child, without settings of the person who runs the tests."""
-    ours = ("KAFKA_", "INFERENCE_", "ALERTING_", "API_", "BACKSIGHT_", "REDIS_")
+    ours = ("KAFKA_", "INFERENCE_", "ALERTING_", "PICTURE_", "API_", "BACKSIGHT_", "REDIS_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     for name in ("BACKSIGHT_CACHE", "BACKSIGHT_MAVEN_REPOSITORY"):
         if name in os.environ:
