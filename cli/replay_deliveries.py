@@ -9,19 +9,19 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from cli.options import read_settings, refuse, stage_options
+from cli.options import read_settings, stage_options
 from cli.replay_options import Cameras, read_span, told_plainly
 from replay.comparison import missing_parts
 from replay.kafka_source import KafkaSource
 from replay.redeliver import Found, Tally, Wanted, find, redeliver
 from replay.spans import Span, in_words
 from replay.trial import Refused
-from router.sinks import Notice, Sink, known_sinks
+from router.configuration import named_sink
+from router.sinks import Notice, Sink
 from router.sinks.stdout import readable_line
 from runtime.lifecycle import EXIT_FAULT, EXIT_OK, stop_on_signals
 from runtime.logs import configure_logs
-from runtime.settings import Settings
-from schemas.problems import Problem
+from runtime.settings import Settings, environment
 from schemas.topics import ALERTS
 
 
@@ -94,15 +94,13 @@ def deliveries(sink_name: str, begin: str, end: str, dry_run: bool, configs: Pat
 
 
 def _sink(settings: Settings, name: str, *, even_actuators: bool) -> Sink:
-    known = known_sinks()
-    if name not in known:
-        refuse([Problem("--sink", f"expected one of {', '.join(sorted(known))}, found {name}")])
-    if known[name].actuates and not even_actuators:
+    sink = named_sink(settings, environment(), name)
+    if sink.actuates and not even_actuators:
         raise Refused(
             f"{name} moves something in the world: alerts of the past would move it now. "
             "Say that you mean it: --even-actuators"
         )
-    return known[name].from_settings(settings.services.alerting)
+    return sink
 
 
 def _check_span(settings: Settings, span: Span, cameras: frozenset[str] | None, *, partial: bool) -> None:

@@ -23,7 +23,7 @@ class DeliveryThread(threading.Thread):
         super().__init__(name=f"sink-{sink.name}", daemon=True)
         self.loop = asyncio.new_event_loop()
         self._sink = sink
-        self.lanes = Lanes(sink, policy, ended=ended, gone=ended)
+        self.lanes = Lanes(sink, policy, ended=ended, gone=ended, concurrency=sink.lanes)
 
     def run(self) -> None:
         """The thread's own; use `start`."""

@@ -1,332 +1,99 @@
-"""The router's process: `alerts` → a sink → `deliveries`, in a consumer group of the sink's own.
+"""The router's process: every sink in a consumer group and a thread of its own, so that a dead one holds up nobody."""
 
-Two threads. This one speaks Kafka: it reads alerts, publishes how they ended and commits. The other one delivers
-(`router.lanes`), so that a sink that hangs never keeps this one from polling. An offset is committed when nothing
-before it waits and every outcome before it is acknowledged; so a crash repeats at most the attempts that were under
-way, and what ended is known again from `deliveries`.
-"""
-
-import queue
+import threading
 import time
 from typing import Final, NamedTuple
 
-from router.delivery_log import DeliveryLog
-from router.delivery_thread import DeliveryThread
-from router.lanes import Ended, wall_clock
-from router.outcomes import Outcomes
-from router.progress import Progress
-from router.retry import RetryPolicy
-from router.routing import Node, labels_of, legs, one_sink
-from router.sinks import Notice, Sink, SinkGone, known_sinks
+from router.configuration import ROUTES, Configuration, load_router
+from router.routing import labels_of, legs
+from router.sink_stage import Fault, SinkStage
+from router.sinks import Sink
 from runtime.health import Health
-from runtime.kafka import (
-    BrokerUnreachable,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-    admin,
-    consumer,
-    producer,
-    wait_for_broker,
-)
+from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
-from runtime.metrics import LAG_RECORDS, SINK_PENDING
-from runtime.settings import Settings
-from schemas.codec import decode
-from schemas.messages import Alert, Delivery
-from schemas.problems import BadDocument, Undecodable
+from runtime.settings import Settings, environment
+from schemas.messages import Alert
+from schemas.problems import BadDocument
 from schemas.topics import ALERTS, DEAD_LETTERS, DELIVERIES
 
-MOST_PENDING: Final = 256
-"""Alerts read and not ended. At this many the partitions are paused, so memory does not grow while a sink is away."""
-COMMIT_SECONDS: Final = 1.0
-LAG_SECONDS: Final = 5.0
-BURST: Final = 100
-"""Records taken in a row before ends are published."""
-UNDECODABLE_IN_A_ROW: Final = 100
-"""As many undecodable alerts one after the other are our fault, not theirs: a newer schema, or the wrong topic."""
-STUCK_MS: Final = 120_000
-CLOSE_SECONDS: Final = 2.0
+AGAIN_SECONDS: Final = 30.0
+"""A sink's stage that ended by a fault is begun again after as long, while others go on."""
 
 log = get_logger(__name__)
 
 
-class Fault(RuntimeError):
-    """The stage cannot go on; carries the exit code."""
-
-    def __init__(self, code: int, message: str) -> None:
-        self.code = code
-        super().__init__(message)
+class _Running(NamedTuple):
+    sink: Sink
+    thread: threading.Thread
+    ended: list[tuple[int, str]]
 
 
-class _Pending(NamedTuple):
-    """An alert on its way. The same one may have been read twice; every place it was read from waits with it."""
+class Router:
+    """Every sink of a configuration, running. ``configuration`` may be replaced by one with the same sinks."""
 
-    record: Message
-    places: list[tuple[int, int]]
-
-
-class SinkStage:
-    """One sink with its consumer group."""
-
-    def __init__(self, settings: Settings, sink: Sink, tree: Node, health: Health) -> None:
-        self._sink = sink
-        self._tree = tree
+    def __init__(self, settings: Settings, configuration: Configuration, health: Health, stop: Stop) -> None:
+        self._settings = settings
         self._health = health
-        self._alerts = ALERTS.full_name(settings.prefix)
-        client = f"backsight-router-{sink.name}"
-        self._consumer: Consumer = consumer(
-            settings.kafka,
-            f"{settings.prefix}router.{sink.name}",
-            client,
-            # A sink may take its whole deadline when partitions are revoked; alerts are small and few.
-            max_poll_interval_ms=600_000,
-            queued_max_messages_kbytes=4096,
-            on_commit=self._commit_ended,
-        )
-        self._producer = producer(settings.kafka, client, linger_ms=0)
-        self._outcomes = Outcomes(self._producer, settings.prefix, sink.name)
-        self._told = DeliveryLog(settings.kafka, settings.prefix, sink.name, f"{client}-log")
-        age = sink.max_age_seconds
-        policy = RetryPolicy(max_age_ms=None if age is None else round(age * 1000))
-        self._ended: queue.SimpleQueue[Ended | SinkGone] = queue.SimpleQueue()
-        self._thread = DeliveryThread(sink, policy, self._ended.put)
-        self._pending: dict[str, _Pending] = {}
-        self._progress: dict[int, Progress] = {}
-        self._committed: dict[int, int] = {}
-        self._undecodable = 0
-        self._must_refresh = False
-        self._paused = False
-        self._closing = False
-        self._commit_due = self._lag_due = 0.0
+        self._stop = stop
+        self._running: dict[str, _Running] = {}
+        self._again: dict[str, float] = {}
+        self.configuration = configuration
 
-    def run(self, stop: Stop) -> None:
-        """Until ``stop`` is set; then ends what is under way, begins nothing, and commits. Raises `Fault`."""
-        self._health.check("assigned", lambda: None if self._progress else "no partition of alerts is assigned yet")
-        self._health.check("delivering", self._stuck)
-        self._thread.start()
-        self._consumer.subscribe([self._alerts], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
-        try:
-            while not stop.is_set():
-                self._health.beat()
-                self._take()
-                self._settle()
-                self._keep_up()
-            self._drain()
-        finally:
-            self._close()
-
-    def _take(self) -> None:
-        """Reads what is there, a burst at most, and hands it to the lanes."""
-        self._hold_back()
-        seconds = 0.1 if not self._pending else 0.02  # a short wait while ends are to be published
-        for _ in range(BURST):
-            record = self._consumer.poll(seconds)
-            seconds = 0.0
-            if record is None:
-                return
-            error = record.error()
-            if error is not None:
-                self._trouble(error)
-                return
-            if self._must_refresh:
-                self._told.refresh()
-                self._must_refresh = False
-            self._offer(record)
-            if len(self._pending) >= MOST_PENDING:
-                return
-
-    def _hold_back(self) -> None:
-        full = len(self._pending) >= MOST_PENDING
-        if full and not self._paused:
-            self._consumer.pause(self._consumer.assignment())
-        elif self._paused and len(self._pending) < MOST_PENDING // 2:
-            self._consumer.resume(self._consumer.assignment())
-        else:
-            return
-        self._paused = full
-
-    def _trouble(self, error: KafkaError) -> None:
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise Fault(EXIT_BROKER, f"there is no topic {self._alerts} any more")
-        if error.fatal():
-            raise Fault(EXIT_BROKER, error.str())
-        log.warning("consume_trouble", code=error.name(), reason=error.str())
-
-    def _offer(self, record: Message) -> None:
-        partition, offset = record.partition(), record.offset()
-        progress = self._progress.setdefault(partition, Progress())
-        progress.begin(offset)
-        value = record.value()
-        try:
-            alert = decode(Alert, value, record.headers() or [])
-        except Undecodable as undecodable:
-            self._undecodable += 1
-            log.warning("alert_undecodable", reason=undecodable.reason, partition=partition, offset=offset)
-            self._outcomes.dead_letters.send(record, undecodable.reason, undecodable.detail)
-            progress.done(offset)
-            if self._undecodable >= UNDECODABLE_IN_A_ROW:
-                raise Fault(
-                    EXIT_FAULT,
-                    f"{self._undecodable} undecodable alerts in a row; the newest: {undecodable.reason} at "
-                    f"{self._alerts}/{partition}/{offset}. Is {self._alerts} written by a newer version?",
-                ) from None
-            return
-        self._undecodable = 0
-        notice = Notice(alert, value or b"")
-        waiting = self._pending.get(notice.delivery_id)
-        if waiting is not None:
-            waiting.places.append((partition, offset))
-        elif not self._is_told(alert) or self._told.has(notice.delivery_id, notice.instant):
-            progress.done(offset)
-        else:
-            self._pending[notice.delivery_id] = _Pending(record, [(partition, offset)])
-            self._thread.offer(notice)
-
-    def _is_told(self, alert: Alert) -> bool:
-        return any(leg.sink == self._sink.name for leg in legs(self._tree, labels_of(alert)))
-
-    def _settle(self) -> None:
-        """Publishes the ends that the lanes have reported."""
-        while True:
-            try:
-                ended = self._ended.get_nowait()
-            except queue.Empty:
+    def run(self) -> int:
+        """Until told to stop, or until the only sink has ended; answers the exit code."""
+        for sink in self.configuration.sinks:
+            self._begin(sink)
+        code = EXIT_OK
+        while not self._stop.wait(0.1):
+            code = self._look()
+            if not self._running and not self._again:
                 break
-            if isinstance(ended, SinkGone):
-                raise Fault(EXIT_FAULT, str(ended))
-            pending = self._pending.get(ended.notice.delivery_id)
-            # Without one its partition was lost meanwhile: whoever has it now tells it again, under the same id.
-            if pending is not None:
-                self._outcomes.publish(ended, pending.record, self._published)
-        self._outcomes.poll()
-        SINK_PENDING.labels(self._sink.name).set(len(self._pending))
+        for running in self._running.values():
+            running.thread.join()
+            if running.ended:
+                code = running.ended[0][0]
+        return code
 
-    def _published(self, delivery: Delivery) -> None:
-        """The broker has the outcome: the places the alert was read from are done."""
-        self._told.add(delivery.delivery_id, delivery.last_attempt_at)
-        pending = self._pending.pop(delivery.delivery_id, None)
-        for partition, offset in pending.places if pending else ():
-            self._progress[partition].done(offset)
+    def _begin(self, sink: Sink) -> None:
+        ended: list[tuple[int, str]] = []
+        stage = threading.Thread(target=self._serve, args=(sink, ended), name=f"stage-{sink.name}", daemon=True)
+        self._running[sink.name] = _Running(sink, stage, ended)
+        stage.start()
 
-    def _keep_up(self) -> None:
-        """Commits and measures the lag, each now and then."""
-        now = time.monotonic()
-        if now >= self._commit_due:
-            self._commit_due = now + COMMIT_SECONDS
-            self._commit(wait=False)
-        if now >= self._lag_due:
-            self._lag_due = now + LAG_SECONDS
-            LAG_RECORDS.labels("router").set(self._lag())
-
-    def _commit(self, *, wait: bool, partitions: set[int] | None = None) -> None:
-        ready = {
-            number: offset
-            for number, progress in self._progress.items()
-            if (partitions is None or number in partitions)
-            and (offset := progress.committable) is not None
-            and offset != self._committed.get(number)
-        }
-        if not ready:
-            return
-        offsets = [TopicPartition(self._alerts, number, offset) for number, offset in ready.items()]
-        self._committed.update(ready)
+    def _serve(self, sink: Sink, ended: list[tuple[int, str]]) -> None:
         try:
-            self._consumer.commit(offsets=offsets, asynchronous=not wait)
-        except KafkaException as error:
-            self._commit_ended(error.args[0], offsets)
+            SinkStage(self._settings, sink, lambda alert: self._tells(sink.name, alert), self._health).run(self._stop)
+        except Fault as fault:
+            ended.append((fault.code, str(fault)))
+        except BrokerUnreachable as unreachable:
+            ended.append((EXIT_BROKER, str(unreachable)))
+        except Exception as error:
+            log.exception("sink_stage_broke", sink=sink.name)
+            ended.append((EXIT_FAULT, type(error).__name__))
 
-    def _commit_ended(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
-        """A commit that failed is made good by the next one, or by `deliveries` after a crash."""
-        failed = [each for each in offsets if error is not None or each.error is not None]
-        for each in failed:
-            self._committed.pop(each.partition, None)
-        if failed:
-            log.warning("commit_failed", reason=(error or failed[0].error).str())
+    def _tells(self, sink: str, alert: Alert) -> bool:
+        configuration = self.configuration
+        labels = labels_of(alert, configuration.site_of(alert.camera_id))
+        return any(leg.sink == sink for leg in legs(configuration.tree, labels))
 
-    def _lag(self) -> int:
-        lag = 0
-        for number, progress in self._progress.items():
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._alerts, number), cached=True)
-            at = progress.committable
-            if end > 0 and at is not None:
-                lag += max(0, end - at)
-        return lag
-
-    def _stuck(self) -> str | None:
-        since = self._thread.lanes.trouble.since
-        if since is None or wall_clock() - since < STUCK_MS:
-            return None
-        seconds = (wall_clock() - since) // 1000
-        return f"{self._sink.name} has failed for {seconds} s: {self._thread.lanes.trouble.last_reason}"
-
-    def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        log.info("partitions_assigned", sink=self._sink.name, partitions=[each.partition for each in partitions])
-        for each in partitions:
-            self._progress[each.partition] = Progress()
-        self._must_refresh = True
-        self._paused = False
-
-    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Ends what is under way in these partitions and commits, so that the next owner repeats nothing."""
-        numbers = {each.partition for each in partitions}
-        if not self._closing:  # else it is done, and the lanes have ended
-            self._withdraw(numbers)
-            if self._settle_all():
-                self._commit(wait=True, partitions=numbers)
-        self._forget(numbers)
-
-    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """They belong to somebody else already: nothing of them may be committed any more."""
-        numbers = {each.partition for each in partitions}
-        log.warning("partitions_lost", sink=self._sink.name, partitions=sorted(numbers))
-        if not self._closing:
-            self._withdraw(numbers)
-        self._forget(numbers)
-
-    def _withdraw(self, partitions: set[int]) -> None:
-        concerned = {
-            delivery_id
-            for delivery_id, pending in self._pending.items()
-            if all(partition in partitions for partition, _ in pending.places)
-        }
-        if concerned and not self._thread.withdraw(lambda notice: notice.delivery_id in concerned):
-            log.error("sink_keeps_no_deadline", sink=self._sink.name)
-
-    def _forget(self, partitions: set[int]) -> None:
-        for number in partitions:
-            self._progress.pop(number, None)
-            self._committed.pop(number, None)
-        for delivery_id, pending in list(self._pending.items()):
-            pending.places[:] = [place for place in pending.places if place[0] not in partitions]
-            if not pending.places:
-                del self._pending[delivery_id]
-
-    def _settle_all(self) -> bool:
-        """Publishes every end; False when the broker did not take them in time."""
-        self._settle()
-        taken = self._outcomes.flush()
-        if not taken:
-            log.error("outcomes_not_taken", sink=self._sink.name)
-        return taken
-
-    def _drain(self) -> None:
-        self._withdraw(set(self._progress))
-        if not self._settle_all():
-            raise Fault(EXIT_BROKER, "the broker did not take every outcome; those alerts will be told again")
-        self._commit(wait=True)
-        log.info("router_drained", sink=self._sink.name, left_for_next_time=len(self._pending))
-
-    def _close(self) -> None:
-        self._closing = True
-        self._pending.clear()
-        self._thread.close()
-        self._consumer.close()
-        self._producer.flush(CLOSE_SECONDS)
-        self._told.close()
+    def _look(self) -> int:
+        """Says which sinks ended; the only one ends the process, one of several is begun again after a while."""
+        code = EXIT_OK
+        for name, running in list(self._running.items()):
+            if running.thread.is_alive():
+                continue
+            code, reason = running.ended[0] if running.ended else (EXIT_FAULT, "it ended without a word")
+            log.error("sink_stopped", sink=name, reason=reason)
+            del self._running[name]
+            if len(self.configuration.sinks) > 1:
+                self._again[name] = time.monotonic() + AGAIN_SECONDS
+        due = [name for name, at in self._again.items() if at <= time.monotonic()]
+        for sink in self.configuration.sinks:
+            if sink.name in due:
+                del self._again[sink.name]
+                self._begin(sink)
+        return code
 
 
 def check_topics(settings: Settings) -> None:
@@ -342,28 +109,27 @@ def check_topics(settings: Settings) -> None:
         raise Fault(EXIT_BROKER, f"there is no topic {' or '.join(missing)}; `backsight topics apply` creates them")
 
 
-def configured_sink(settings: Settings) -> Sink:
-    """The sink that `ALERTING_PROTOCOL` names; raises `BadDocument`."""
-    alerting = settings.services.alerting
-    return known_sinks()[alerting.protocol].from_settings(alerting)
-
-
 def run(settings: Settings, stop: Stop) -> int:
     """Delivers until ``stop`` is set; answers the process's exit code."""
     try:
-        sink = configured_sink(settings)
+        configuration = load_router(settings, environment())
     except BadDocument as bad:
         for problem in bad.problems:
             log.error("bad_setting", place=problem.place, problem=problem.message)
         return EXIT_CONFIG
+    for warning in configuration.warnings:
+        log.warning("doubtful_setting", place=warning.place, problem=warning.message)
+    if configuration.words == ROUTES and settings.services.alerting.protocol != "stdout":
+        log.info("routes_win", over=f"ALERTING_PROTOCOL={settings.services.alerting.protocol}")
     health = Health("router")
     try:
         wait_for_broker(settings.kafka)
         check_topics(settings)
         if settings.health_port is not None:
             health.serve(settings.health_port)
-        log.info("router_started", sink=sink.name, topic=ALERTS.full_name(settings.prefix))
-        SinkStage(settings, sink, one_sink(sink.name), health).run(stop)
+        names = [sink.name for sink in configuration.sinks]
+        log.info("router_started", by=configuration.words, sinks=names, topic=ALERTS.full_name(settings.prefix))
+        return Router(settings, configuration, health, stop).run()
     except Fault as fault:
         log.error("router_stopped", reason=str(fault))
         return fault.code
@@ -372,4 +138,3 @@ def run(settings: Settings, stop: Stop) -> int:
         return EXIT_BROKER
     finally:
         health.close()
-    return EXIT_OK

@@ -23,6 +23,9 @@ _SERVICES: Final = {
     "INFERENCE_BATCH_SIZE": ("inference", "batch_size"),
     "ALERTING_PROTOCOL": ("alerting", "protocol"),
     "ALERTING_WEBHOOK_URL": ("alerting", "webhook_url"),
+    "ALERTING_HIKVISION_URL": ("alerting", "hikvision_url"),
+    "REDIS_URL": ("alerting", "redis_url"),
+    "BACKSIGHT_SITE": ("alerting", "site"),
     "PICTURE_MEMORY_URL": ("picture_memory", "url"),
     "API_HOST": ("api", "host"),
     "API_PORT": ("api", "port"),
@@ -130,8 +133,11 @@ def load_settings(configs: Path, environ: Mapping[str, str]) -> Settings:
         "environment: health_port": "BACKSIGHT_HEALTH_PORT",
     }
     settings = _read(Settings, own, "environment", own_named, problems)
-    if services is not None and services.alerting.protocol == "webhook" and not services.alerting.webhook_url:
-        problems.append(Problem("ALERTING_WEBHOOK_URL", "is needed for the protocol webhook"))
+    if services is not None and not (configs / "routes.yaml").exists():
+        alerting = services.alerting
+        place = {"redis": "REDIS_URL"}.get(alerting.protocol, f"ALERTING_{alerting.protocol.upper()}_URL")
+        if not getattr(alerting, f"{alerting.protocol}_url", True):
+            problems.append(Problem(place, f"is needed for the protocol {alerting.protocol}"))
     if problems or services is None or kafka is None or settings is None:
         raise BadDocument(problems)
     return settings.model_copy(update={"services": _with_found_model(services), "kafka": kafka})
@@ -148,7 +154,7 @@ def _with_found_model(services: Services) -> Services:
 
 def redis_notice(environ: Mapping[str, str]) -> str | None:
     """What takes the place of a `REDIS_URL` left over from an older installation; None where there is none."""
-    if not environ.get("REDIS_URL"):
+    if not environ.get("REDIS_URL") or environ.get("ALERTING_PROTOCOL") == "redis":
         return None
     return (
         "REDIS_URL is set but not used: Kafka takes the place of Redis (KAFKA_BOOTSTRAP_SERVERS); "

@@ -6,14 +6,20 @@ are not theirs.
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, get_args
 
 import msgspec
+from pydantic import SecretStr
 
 from router.retry import Answer
+from runtime.configs import expand
+from schemas.documents.reading import read_document
+from schemas.documents.routes import SinkDocument
 from schemas.documents.services import AlertingSettings
 from schemas.messages import Alert, delivery_id
+from schemas.problems import BadDocument, Problem
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -59,19 +65,26 @@ class SinkGone(RuntimeError):
 class Sink(Protocol):
     """Delivers one alert at a time to one place, several at once.
 
-    ``deadline_seconds`` bounds a whole attempt. ``max_age_seconds`` None: what it is told is never too old.
-    ``actuates``: it moves something in the world (a barrier, a siren), so that telling it of the past again is no mere
-    message.
+    ``kind`` is the file's name, ``name`` this sink's own: consumer group, deliveries and metrics go by it.
+    ``deadline_seconds`` bounds a whole attempt. ``max_age_seconds`` None: what it is told is never too old. ``lanes``
+    attempts are under way at once. ``actuates``: it moves something in the world (a barrier, a siren), so that telling
+    it of the past again is no mere message.
     """
 
-    name: ClassVar[str]
+    kind: ClassVar[str]
     actuates: ClassVar[bool]
+    document: ClassVar[type[SinkDocument]]
+    name: str
     deadline_seconds: float
     max_age_seconds: float | None
+    lanes: int
 
     @classmethod
-    def from_settings(cls, settings: AlertingSettings) -> Self:
-        """The sink as the settings describe it; raises `BadDocument` with every mistake. Reaches nothing yet."""
+    def from_document(cls, document: Any) -> Self:
+        """The sink that its part of `routes.yaml` describes (an instance of ``document``). Reaches nothing yet.
+
+        Raises `ValueError` for what the document's shape alone cannot tell; the text names the key and never a secret.
+        """
         ...
 
     async def deliver(self, notice: Notice) -> Answer:
@@ -91,5 +104,66 @@ def known_sinks() -> dict[str, type[Sink]]:
     found: dict[str, type[Sink]] = {}
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
         sink: type[Sink] = importlib.import_module(module.name).SINK
-        found[sink.name] = sink
+        found[sink.kind] = sink
     return found
+
+
+def open_sink(written: Mapping[str, Any], place: str, environ: Mapping[str, str]) -> Sink:
+    """The sink that an entry of `routes.yaml` describes, with `${NAME}` filled in. Raises `BadDocument`."""
+    known = known_sinks()
+    kind = known.get(str(written.get("kind")))
+    if kind is None:
+        raise BadDocument([Problem(f"{place}.kind", f"expected one of {', '.join(sorted(known))}")])
+    problems: list[Problem] = []
+    filled = _filled(dict(written), place, environ, problems)
+    if problems:
+        raise BadDocument(problems)
+    return _opened(kind, filled, place)
+
+
+def one_line_sink(alerting: AlertingSettings) -> Sink:
+    """The sink that `ALERTING_PROTOCOL` names, with `ALERTING_<PROTOCOL>_URL`. Raises `BadDocument`."""
+    kind = known_sinks().get(alerting.protocol)
+    if kind is None or not _is_one_line(kind.document):
+        known = ", ".join(sorted(name for name, each in known_sinks().items() if _is_one_line(each.document)))
+        raise BadDocument([Problem("services.yaml: alerting.protocol (ALERTING_PROTOCOL)", f"expected one of {known}")])
+    written: dict[str, Any] = {"name": alerting.protocol, "kind": alerting.protocol}
+    place = "services.yaml: alerting"
+    if "url" in kind.document.model_fields:
+        url: SecretStr | None = getattr(alerting, f"{alerting.protocol}_url", None)
+        written["url"] = "" if url is None else url.get_secret_value()
+        place = f"services.yaml: alerting.{alerting.protocol}_url (ALERTING_{alerting.protocol.upper()}_URL)"
+        written["timeout_seconds"] = alerting.webhook_timeout_seconds
+    if alerting.max_age_seconds is not None:
+        written["max_age_seconds"] = alerting.max_age_seconds
+    return _opened(kind, written, place)
+
+
+def _opened(kind: type[Sink], written: Mapping[str, Any], place: str) -> Sink:
+    try:
+        return kind.from_document(read_document(kind.document, written, place))
+    except BadDocument as bad:
+        raise BadDocument([Problem(at.replace(f"{place}: ", f"{place}."), said) for at, said in bad.problems]) from None
+    except ValueError as error:
+        raise BadDocument([Problem(place, str(error))]) from None
+
+
+def _is_one_line(document: type[SinkDocument]) -> bool:
+    """Whether name, kind and a URL that the settings have are all it needs."""
+    needed = {name for name, field in document.model_fields.items() if field.is_required()} - {"name", "kind"}
+    return needed <= {"url"} and (not needed or f"{_kind_of(document)}_url" in AlertingSettings.model_fields)
+
+
+def _kind_of(document: type[SinkDocument]) -> str:
+    return str(get_args(document.model_fields["kind"].annotation)[0])
+
+
+def _filled(value: Any, place: str, environ: Mapping[str, str], problems: list[Problem]) -> Any:
+    """Every text in it with `${NAME}` filled from the environment."""
+    if isinstance(value, str):
+        return expand(value, environ, place, problems)
+    if isinstance(value, Mapping):
+        return {key: _filled(each, f"{place}.{key}", environ, problems) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled(each, f"{place}[{number}]", environ, problems) for number, each in enumerate(value)]
+    return value

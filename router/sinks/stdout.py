@@ -6,34 +6,45 @@ Every alert is written and flushed by itself, so a reader of the pipe sees it at
 import os
 import sys
 from datetime import datetime
-from typing import BinaryIO, ClassVar, Final, Self
+from typing import BinaryIO, ClassVar, Final, Literal, Self
 
 from router.retry import ACCEPTED, Answer
 from router.sinks import Notice, SinkGone
-from schemas.documents.services import AlertingSettings
+from schemas.documents.routes import SinkDocument
 from schemas.messages import Alert
 
 _COLOURS: Final = {"critical": "\x1b[1;31m", "warning": "\x1b[33m", "info": "\x1b[36m"}
 _PLAIN: Final = "\x1b[0m"
 
 
+class StdoutDocument(SinkDocument):
+    """`stdout` needs nothing but its name."""
+
+    kind: Literal["stdout"]
+
+
 class Stdout:
     """Writes to ``out``, the process's stdout by default. A line is never too old to be printed."""
 
-    name: ClassVar[str] = "stdout"
+    kind: ClassVar[str] = "stdout"
     actuates: ClassVar[bool] = False
+    document = StdoutDocument
 
     def __init__(self, out: BinaryIO | None = None, *, readable: bool | None = None, colour: bool = False) -> None:
         self._out = sys.stdout.buffer if out is None else out
         self._readable = self._out.isatty() if readable is None else readable
         self._colour = colour
+        self.name = "stdout"
         self.deadline_seconds = 15.0
         self.max_age_seconds: float | None = None
+        self.lanes = 1
 
     @classmethod
-    def from_settings(cls, settings: AlertingSettings) -> Self:  # noqa: ARG003 - nothing to set
+    def from_document(cls, document: StdoutDocument) -> Self:
         """The process's stdout; colours on a terminal unless NO_COLOR is set."""
-        return cls(colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+        sink = cls(colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+        sink.name, sink.max_age_seconds = document.name, document.max_age_seconds
+        return sink
 
     async def deliver(self, notice: Notice) -> Answer:
         """Writes one line. A reader that went away ends the stage: what was not read is not delivered."""

@@ -14,16 +14,16 @@ import ssl
 import time
 from collections.abc import Iterator
 from datetime import UTC
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import httpx
 import msgspec
+from pydantic import Field, SecretStr
 
 from router.retry import ACCEPTED, Answer, Reason
 from router.sinks import Notice, iso
-from schemas.documents.services import AlertingSettings
-from schemas.problems import BadDocument, Problem
+from schemas.documents.routes import SinkDocument
 
 CONNECT_SECONDS: Final = 5.0
 BODY_SECONDS: Final = 1.0
@@ -44,13 +44,24 @@ PERMANENT: Final[dict[int, Reason]] = {
 """Answers that trying again does not change. Everything else that is no success is tried again."""
 
 
+class WebhookDocument(SinkDocument):
+    """Where to POST. The URL may hold a token: it is never shown."""
+
+    kind: Literal["webhook"]
+    url: SecretStr
+    max_age_seconds: float = Field(default=72 * 3600.0, gt=0)
+
+
 class Webhook:
     """POSTs to one URL. No proxy from the environment, TLS verified, at most 64 KiB of an answer read."""
 
-    name: ClassVar[str] = "webhook"
+    kind: ClassVar[str] = "webhook"
     actuates: ClassVar[bool] = False
+    document = WebhookDocument
 
     def __init__(self, url: str, *, deadline_seconds: float = 15.0, max_age_seconds: float | None = 72 * 3600) -> None:
+        self.name = "webhook"
+        self.lanes = 16
         self._url = url
         self.deadline_seconds = deadline_seconds
         self.max_age_seconds = max_age_seconds
@@ -63,13 +74,15 @@ class Webhook:
         self._client = httpx.AsyncClient(verify=trusted, trust_env=False, follow_redirects=False, timeout=timeout)
 
     @classmethod
-    def from_settings(cls, settings: AlertingSettings) -> Self:
-        """From `alerting.webhook_url` and its neighbours."""
-        url = "" if settings.webhook_url is None else settings.webhook_url.get_secret_value()
+    def from_document(cls, document: WebhookDocument) -> Self:
+        """Raises `ValueError` where the URL is none."""
+        url = document.url.get_secret_value()
         wrong = check_url(url)
         if wrong is not None:
-            raise BadDocument([Problem("services.yaml: alerting.webhook_url (ALERTING_WEBHOOK_URL)", wrong)])
-        return cls(url, deadline_seconds=settings.webhook_timeout_seconds, max_age_seconds=settings.max_age_seconds)
+            raise ValueError(f"url: {wrong}")
+        sink = cls(url, deadline_seconds=document.timeout_seconds, max_age_seconds=document.max_age_seconds)
+        sink.name, sink.lanes = document.name, document.lanes
+        return sink
 
     async def deliver(self, notice: Notice) -> Answer:
         """One POST. The status decides; a body that hangs or breaks after a 2xx does not undo the success."""

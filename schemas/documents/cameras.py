@@ -24,6 +24,7 @@ class Camera(Document):
     id: CameraId
     name: str | None = None
     url: SecretStr = Field(validation_alias=AliasChoices("url", "rtsp_url"))
+    site: str | None = Field(default=None, max_length=100, description="which routes match; default: alerting.site")
     enabled: bool = True
     fps_target: float = Field(default=5.0, gt=0, le=60, description="frames a second that are sampled")
     width: int = Field(default=1280, ge=64, le=7680, description="pixels; a wider picture is made smaller")

@@ -40,10 +40,15 @@ class RulesSettings(Document):
 class AlertingSettings(Document):
     """Where alerts go while there is no `routes.yaml`."""
 
-    protocol: Literal["stdout", "webhook"] = "stdout"
+    protocol: str = Field(default="stdout", pattern=r"^[a-z][a-z0-9_]{0,30}$", description="a kind of sink")
     webhook_url: SecretStr | None = Field(default=None, description="it may hold a token: never shown")
     webhook_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="for a whole attempt")
-    max_age_seconds: float = Field(default=72 * 3600.0, gt=0, description="an alert older than this expires")
+    site: str = Field(default="", max_length=100, description="of cameras that name none; routes match it")
+    hikvision_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    max_age_seconds: float | None = Field(
+        default=None, gt=0, description="an alert older than this expires; by default as the sink's kind has it"
+    )
 
 
 class PictureMemorySettings(Document):

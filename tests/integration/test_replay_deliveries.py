@@ -180,19 +180,27 @@ def test_a_dry_run_shows_what_would_be_told_and_tells_nobody(bootstrap: str, pre
 
 
 BARRIER = """
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from router.retry import ACCEPTED
+from schemas.documents.routes import SinkDocument
+
+
+class BarrierDocument(SinkDocument):
+    kind: Literal["barrier"]
 
 
 class Barrier:
-    name: ClassVar[str] = "barrier"
+    kind: ClassVar[str] = "barrier"
+    document = BarrierDocument
+    name = "barrier"
+    lanes = 1
     actuates: ClassVar[bool] = True
     deadline_seconds = 1.0
     max_age_seconds = None
 
     @classmethod
-    def from_settings(cls, settings):
+    def from_document(cls, document):
         return cls()
 
     async def deliver(self, notice):

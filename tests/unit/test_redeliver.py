@@ -151,5 +151,7 @@ def test_undelivered_is_what_the_record_does_not_call_delivered():
     assert Found(notices, recorded, 0).undelivered() == notices[1:]
 
 
-def test_no_sink_of_ours_moves_anything_yet():
-    assert {name: sink.actuates for name, sink in known_sinks().items()} == {"stdout": False, "webhook": False}
+def test_stdout_and_webhook_move_nothing():
+    known = known_sinks()
+    assert not known["stdout"].actuates
+    assert not known["webhook"].actuates

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from router.retry import ACCEPTED, Answer
-from router.sinks import Notice, SinkGone, iso, known_sinks
+from router.sinks import Notice, SinkGone, iso, known_sinks, one_line_sink, open_sink
 from router.sinks.stdout import Stdout, readable_line
 from router.sinks.webhook import Webhook, answer_of, body_of, check_url, failure_of, retry_after_ms
 from schemas.codec import encode
@@ -38,25 +38,53 @@ def kind(request):
     return known_sinks()[request.param]
 
 
-def settings_for(kind, url="http://127.0.0.1:1/hook"):
-    return AlertingSettings(protocol=kind.name, webhook_url=url)
+EXAMPLES = {"url": "http://127.0.0.1:1/hook"}
+"""For every key that some kind of sink cannot do without."""
+
+
+def entry(kind):
+    needed = {name for name, field in kind.document.model_fields.items() if field.is_required()}
+    return {"name": "ours", "kind": kind.kind} | {key: EXAMPLES[key] for key in needed - {"name", "kind"}}
 
 
 def test_a_sink_is_found_by_its_file(kind):
-    assert kind.__module__ == f"router.sinks.{kind.name}"
+    assert kind.__module__ == f"router.sinks.{kind.kind}"
     assert "ALERTING_PROTOCOL" not in (kind.__doc__ or "ALERTING_PROTOCOL"), "a sink says what it does"
 
 
-def test_a_protocol_of_the_settings_is_a_sink():
-    protocols = AlertingSettings.model_fields["protocol"].annotation
-    assert set(protocols.__args__) == set(known_sinks())
-
-
 async def test_a_sink_bounds_its_attempts_and_closes_unused(kind):
-    sink = kind.from_settings(settings_for(kind))
+    sink = open_sink(entry(kind), "routes.yaml: sinks[0]", {})
+    assert sink.name == "ours"
     assert 0 < sink.deadline_seconds <= 300
     assert sink.max_age_seconds is None or sink.max_age_seconds > 0
+    assert sink.lanes >= 1
     await sink.close()
+
+
+async def test_a_sink_can_be_told_what_every_sink_can(kind):
+    sink = open_sink(entry(kind) | {"max_age_seconds": 60, "timeout_seconds": 3, "lanes": 2}, "sinks[0]", {})
+    assert sink.max_age_seconds == 60
+    await sink.close()
+
+
+def test_a_key_that_a_sink_does_not_know_is_refused_with_its_place(kind):
+    with pytest.raises(BadDocument, match=r"routes.yaml: sinks\[0\].colour"):
+        open_sink(entry(kind) | {"colour": "red"}, "routes.yaml: sinks[0]", {})
+
+
+def test_a_secret_that_is_not_set_is_named_and_a_sink_of_no_kind_is_refused():
+    with pytest.raises(BadDocument, match=r"sinks\[0\].url: \$\{HOOK\} is not set"):
+        open_sink({"name": "desk", "kind": "webhook", "url": "${HOOK}"}, "sinks[0]", {})
+    with pytest.raises(BadDocument, match=r"sinks\[0\].kind: expected one of .*stdout.*webhook"):
+        open_sink({"name": "desk", "kind": "pigeon"}, "sinks[0]", {})
+
+
+def test_the_protocol_of_the_settings_names_a_sink_by_its_kind():
+    sink = one_line_sink(AlertingSettings(protocol="webhook", webhook_url="http://host/", max_age_seconds=60))
+    assert (sink.kind, sink.name, sink.max_age_seconds) == ("webhook", "webhook", 60)
+    assert one_line_sink(AlertingSettings()).kind == "stdout"
+    with pytest.raises(BadDocument, match=r"expected one of .*stdout.*webhook"):
+        one_line_sink(AlertingSettings(protocol="pigeon"))
 
 
 # Notices
@@ -140,7 +168,7 @@ def test_a_url_is_checked_before_anything_is_sent_and_never_repeated(url, wrong)
     if wrong is not None:
         assert wrong in found
         with pytest.raises(BadDocument, match="ALERTING_WEBHOOK_URL"):
-            Webhook.from_settings(AlertingSettings(protocol="webhook", webhook_url=url))
+            one_line_sink(AlertingSettings(protocol="webhook", webhook_url=url))
 
 
 def test_the_body_holds_type_event_time_and_the_alert_as_it_stands_on_the_topic():

@@ -1,0 +1,119 @@
+"""What the router is told to do: `routes.yaml`, or the one sink that `ALERTING_PROTOCOL` names."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from router.routing import Node, compile_routes, one_sink
+from router.sinks import Sink, known_sinks, one_line_sink, open_sink
+from runtime.settings import Settings
+from schemas.documents.cameras import Cameras
+from schemas.documents.reading import read_document, read_yaml
+from schemas.documents.routes import Routes
+from schemas.problems import BadDocument, Problem
+
+ROUTES = "routes.yaml"
+
+
+class Configuration(NamedTuple):
+    """The tree of routes, the sinks that it names, and each camera's site (`site` where a camera has none).
+
+    ``unused`` are sinks that no route names. ``words`` says where it came from; ``warnings`` are doubts for a person.
+    """
+
+    tree: Node
+    sinks: tuple[Sink, ...]
+    unused: tuple[Sink, ...]
+    sites: Mapping[str, str]
+    site: str
+    words: str
+    warnings: tuple[Problem, ...] = ()
+
+    def site_of(self, camera_id: str) -> str:
+        """The camera's site."""
+        return self.sites.get(camera_id, self.site)
+
+
+def load_router(settings: Settings, environ: Mapping[str, str]) -> Configuration:
+    """Reads `routes.yaml` of the configuration folder; without one, the settings. Raises `BadDocument`."""
+    file = settings.configs / ROUTES
+    sites, site = _sites(settings.configs), settings.services.alerting.site
+    if not file.exists():
+        sink = one_line_sink(settings.services.alerting)
+        return Configuration(one_sink(sink.name), (sink,), (), sites, site, f"ALERTING_PROTOCOL={sink.kind}")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDocument([Problem(file.name, f"cannot be read ({type(error).__name__})")]) from None
+    document = read_document(Routes, read_yaml(text, file.name), file.name)
+    problems = document.problems(file.name)
+    tree, bad = compile_routes(document, file.name)
+    problems += bad
+    sinks: list[Sink] = []
+    warnings: list[Problem] = []
+    used = document.used_sinks()
+    for number, written in enumerate(document.sinks):
+        place = f"{file.name}: sinks[{number}]"
+        try:
+            sink = open_sink(written, place, environ)
+        except BadDocument as found:
+            problems += found.problems
+            continue
+        warnings += _plain_secrets(written, place)
+        sinks.append(sink)
+        if sink.name not in used:
+            warnings.append(Problem(place, f"no route tells {sink.name}"))
+    if problems:
+        raise BadDocument(problems)
+    told = tuple(sink for sink in sinks if sink.name in used)
+    unused = tuple(sink for sink in sinks if sink.name not in used)
+    return Configuration(tree, told, unused, sites, site, file.name, tuple(warnings))
+
+
+def named_sink(settings: Settings, environ: Mapping[str, str], name: str) -> Sink:
+    """The sink of that name, whether a route tells it or not; without `routes.yaml` the name is a kind's.
+
+    Raises `BadDocument`.
+    """
+    if not (settings.configs / ROUTES).exists():
+        return one_line_sink(settings.services.alerting.model_copy(update={"protocol": name}))
+    configuration = load_router(settings, environ)
+    known = {sink.name: sink for sink in (*configuration.sinks, *configuration.unused)}
+    if name not in known:
+        raise BadDocument([Problem(ROUTES, f"there is no sink {name!r}; known: {', '.join(sorted(known)) or 'none'}")])
+    return known[name]
+
+
+def _sites(configs: Path) -> dict[str, str]:
+    """Cameras with a site of their own. A document that does not check is `config check`'s to complain of."""
+    file = configs / "cameras.yaml"
+    try:
+        cameras = read_document(Cameras, read_yaml(file.read_text(encoding="utf-8"), file.name), file.name).cameras
+    except (OSError, UnicodeDecodeError, BadDocument):
+        return {}
+    return {camera.id: camera.site for camera in cameras if camera.site is not None}
+
+
+def _plain_secrets(written: Mapping[str, Any], place: str) -> list[Problem]:
+    """A secret that stands in the file itself."""
+    fields = known_sinks()[written["kind"]].document.model_fields
+    return [
+        Problem(f"{place}.{key}", "holds a secret in plain text; write ${NAME} and set NAME or NAME_FILE")
+        for key, value in written.items()
+        if isinstance(value, str)
+        and key in fields
+        and "SecretStr" in str(fields[key].annotation or SecretStr)
+        and "${" not in value
+        and (not key.endswith("url") or _url_holds_secret(value))
+    ]
+
+
+def _url_holds_secret(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(parts.password or parts.query)
