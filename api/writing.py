@@ -12,6 +12,9 @@ JSON: Final = "application/json"
 MOST_BYTES: Final = 1024 * 1024
 """Of a body that is a document."""
 
+PASSED_ON: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+"""Headers of a proxy, whose own address says nothing of who asks."""
+
 REFUSED: Final = (
     "changes are taken from this machine alone; api.writable (API_WRITABLE) true lets everybody who reaches the API "
     "change what it serves, so put something that authenticates in front of it"
@@ -31,7 +34,8 @@ def writers(writable: bool | None) -> Callable[[Request], Awaitable[None]]:
             raise ApiProblem(403, "changes are switched off (api.writable)")
         if writable is None:
             peer = request.client.host if request.client is not None else ""
-            if not (is_loopback(peer) and is_loopback(request.url.hostname or "")):
+            passed_on = any(name in request.headers for name in PASSED_ON)
+            if passed_on or not (is_loopback(peer) and is_loopback(request.url.hostname or "")):
                 raise ApiProblem(403, REFUSED)
 
     return check

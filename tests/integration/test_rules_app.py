@@ -11,6 +11,7 @@ from subprocess import Popen
 import msgspec
 import pytest
 
+from rules.engine import ENGINE_VERSION
 from runtime.kafka import deliver, producer
 from runtime.lifecycle import EXIT_BROKER, EXIT_FAULT
 from schemas.codec import encode, schema_header
@@ -100,7 +101,7 @@ def test_an_alert_lies_in_its_events_partition_under_its_camera_dated_by_its_pha
         assert message.partition() == home[message.key()]
         assert message.key() == alert.camera_id.encode()
         assert message.timestamp()[1] == (alert.opened_at if alert.resolved_at is None else alert.resolved_at)
-        assert message.headers() == [("schema", b"alert/1")]
+        assert message.headers() == [("schema", b"alert/1"), ("engine", ENGINE_VERSION.encode())]
 
 
 @pytest.mark.slow

@@ -195,5 +195,11 @@ async def test_changes_are_taken_from_this_machine_alone_unless_told_otherwise(t
         assert (await api.get("/config/rois")).status_code == 200, "reading is for everybody"
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
+async def test_what_a_proxy_passes_on_does_not_count_as_of_this_machine(app, header):
+    async with serving(app) as api:
+        assert (await put(api, ROIS, **{header: "127.0.0.1"})).status_code == 403
+
+
 def test_the_document_put_is_the_document_of_the_file():
     assert Rois.model_validate_json(json.dumps(CRITICAL), strict=True) == Rois.model_validate(CRITICAL)
