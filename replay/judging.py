@@ -2,13 +2,13 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from replay.known import Known
+from replay.known import Known, What
 from replay.spans import Span
-from rules.engine import Document, Judged, compile_rules, step
+from rules.engine import Document, compile_rules, step
 from rules.state import NEW_CAMERA, CameraState, Subject
 from schemas.effective import CameraRules, RoiRevision, revision_of
 from schemas.messages import Alert, DetectionEvent, Model
@@ -62,7 +62,15 @@ class Inexact(NamedTuple):
     roi: str
     label: str
     at: int
-    what: Literal["time", "suppressed"]
+    what: What
+
+
+class SeenSize(NamedTuple):
+    """From ``since`` on the camera's own picture had this size; pixels."""
+
+    since: int
+    width: int
+    height: int
 
 
 class Outcome(Struct, frozen=True):
@@ -70,7 +78,7 @@ class Outcome(Struct, frozen=True):
 
     ``judged`` counts events of the span, late ones not; ``hits`` those with a hit, per subject; ``unlisted`` the
     detections whose label is in neither list. ``models`` saw the events. ``inexact`` is empty where the state before
-    the span is known.
+    the span is known. ``sizes`` of the camera's picture, in order of time.
     """
 
     camera_id: str
@@ -85,14 +93,15 @@ class Outcome(Struct, frozen=True):
     first_at: int | None
     last_at: int | None
     state: CameraState
+    sizes: tuple[SeenSize, ...] = ()
 
 
 class CameraRun:
     """Judges one camera's events, warm-up included.
 
     ``since``: every event from this instant on is given, None: from the beginning of its history on. Alerts whose
-    instant lies outside ``span`` are judged and not kept. The first event at or after the span's end must be given too,
-    since resolving looks back: it closes what ended before it.
+    instant lies outside ``span`` are judged and not kept. What resolves is closed by a later event, so events
+    must be given on to the first at or after the span's end, and the longest time to resolve beyond it.
     """
 
     __slots__ = (
@@ -103,6 +112,8 @@ class CameraRun:
         "_known",
         "_late",
         "_models",
+        "_size",
+        "_sizes",
         "_skipped",
         "_timeline",
         "_told",
@@ -129,9 +140,14 @@ class CameraRun:
         self._document: Document | None = None
         self._from = self._until = -1
         self._told: set[tuple[Subject, str]] = set()
-        self._known = None if since is None else Known(timeline.revisions, since)
+        self._known = None if since is None else Known(timeline.revisions, since, span)
         self._judged = self._skipped = self._late = self._hits = self._unlisted = 0
         self._models: set[Model] = set()
+        self._size = (0, 0)
+        self._sizes: list[SeenSize] = []
+        if self._known is not None and since is not None:
+            for subject in self._known.unseen():
+                self._tell(subject, since, "time")
 
     def feed(self, events: Iterable[DetectionEvent]) -> None:
         """Judges the events. Raises `BelowFloor`, and `ValueError` where the engine does."""
@@ -147,7 +163,8 @@ class CameraRun:
             judged = step(document, self.state, event)
             self.state = judged.state
             if self._known is not None and (judged.changed or judged.remembered):
-                self._watch(self._known, at, judged)
+                for subject, what in self._known.look(at, judged):
+                    self._tell(subject, at, what)
             for alert in judged.alerts:
                 if begin <= instant_of(alert) < end:
                     self.alerts.append(alert)
@@ -169,13 +186,13 @@ class CameraRun:
             self.first_at,
             self.last_at,
             self.state,
+            tuple(self._sizes),
         )
 
-    def _watch(self, known: Known, at: int, judged: Judged) -> None:
-        for subject, what in known.look(at, judged):
-            if self.span.holds(at) and (subject, what) not in self._told:
-                self._told.add((subject, what))
-                self.inexact.append(Inexact(self.camera_id, subject.roi, subject.label, at, what))
+    def _tell(self, subject: Subject, at: int, what: What) -> None:
+        if (subject, what) not in self._told:
+            self._told.add((subject, what))
+            self.inexact.append(Inexact(self.camera_id, subject.roi, subject.label, at, what))
 
     def _count(self, event: DetectionEvent, late: bool, hits: int, unlisted: int) -> None:
         if late:
@@ -187,6 +204,10 @@ class CameraRun:
         self._unlisted += unlisted
         if event.model not in self._models:
             self._models.add(event.model)
+        size = (event.width, event.height)
+        if size != self._size and event.width:
+            self._size = size
+            self._sizes.append(SeenSize(event.captured_at, *size))
         if self.first_at is None:
             self.first_at = event.captured_at
         self.last_at = event.captured_at

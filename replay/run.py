@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from replay.history import Source
 from replay.judging import CameraRun, Outcome, Timeline
-from replay.known import quiet_ms
+from replay.known import longest_resolve_ms, quiet_ms
 from replay.spans import Span
 from runtime.revisions import RevisionHistory
 from schemas.documents.rois import RoiDefaults, Rois, effective_rules
@@ -87,29 +87,33 @@ class _Round:
         self.runs: dict[str, list[CameraRun]] = {}
         self.from_the_beginning: set[str] = set()
         self.read = 0
+        # A revision that shortens the time to resolve may close an alert at an instant long past, within the span.
+        self._resolve_ms = max((longest_resolve_ms(side.revisions()) for side in sides), default=0)
 
     def judge(self, cameras: frozenset[str] | None, progress: Progress | None) -> None:
         runs = self.runs
-        for events in self._source.read(Span(self._since, self._span.end), cameras):
+        for events in self._source.read(Span(self._since, self._span.end + self._resolve_ms), cameras):
             by_camera: defaultdict[str, list[DetectionEvent]] = defaultdict(list)
             for event in events:
                 by_camera[event.camera_id].append(event)
             for camera_id, some in by_camera.items():
                 known = runs.get(camera_id)
                 if known is None:
-                    known = runs[camera_id] = self._begin(camera_id)
+                    known = runs[camera_id] = self._begin(some[0])
                 for run in known:
                     run.feed(some)
             self.read += len(events)
             if progress is not None and events:
                 progress(self.read, events[-1].captured_at)
 
-    def _begin(self, camera_id: str) -> list[CameraRun]:
+    def _begin(self, first: DetectionEvent) -> list[CameraRun]:
+        camera_id = first.camera_id
         extent = self._source.extent_of(camera_id)
         since: int | None = self._since
         if extent.first_at is None or extent.first_at >= self._since:
             self.from_the_beginning.add(camera_id)
-            since = None if extent.whole else extent.first_at
+            # Not `extent.first_at`: what a slower camera wrote may be older than what was deleted of this one.
+            since = None if extent.whole else first.captured_at
         return [CameraRun(camera_id, side.of(camera_id), self._span, since) for side in self._sides]
 
     def unknown(self) -> frozenset[str]:
