@@ -1,0 +1,132 @@
+"""What the router is told: routes.yaml with its places, or one line of the environment; and what the CLI says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from router.configuration import load_router, named_sink
+from router.routing import legs
+from runtime.settings import load_settings
+from schemas.problems import BadDocument
+
+ROUTES = """
+sinks:
+  - {name: desk, kind: webhook, url: "http://user:${DESK_PASSWORD}@127.0.0.1:9/hook"}
+  - {name: screen, kind: stdout}
+  - {name: spare, kind: stdout}
+route:
+  sinks: [screen]
+  routes:
+    - {name: night, match: [severity = critical, site = north], sinks: [desk, screen]}
+"""
+CAMERAS = """
+cameras:
+  - {id: gate_1, url: "rtsp://${GATE}@10.0.0.1/1", site: north}
+  - {id: gate_2, url: "rtsp://10.0.0.2/1"}
+"""
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    (tmp_path / "cameras.yaml").write_text(CAMERAS)
+    return tmp_path
+
+
+def load(configs: Path, **environ: str):
+    return load_router(load_settings(configs, environ), environ)
+
+
+def test_routes_yaml_wins_over_the_one_line(configs: Path) -> None:
+    told = load(configs, DESK_PASSWORD=SECRET, ALERTING_PROTOCOL="webhook", BACKSIGHT_SITE="south")
+    assert told.words == "routes.yaml"
+    assert [sink.name for sink in told.sinks] == ["desk", "screen"]
+    assert [sink.name for sink in told.unused] == ["spare"]
+    assert [str(each) for each in told.warnings] == ["routes.yaml: sinks[2]: no route tells spare"]
+    assert (told.site_of("gate_1"), told.site_of("gate_2")) == ("north", "south")
+    assert [leg.sink for leg in legs(told.tree, {"severity": "critical", "site": "north"})] == ["desk", "screen"]
+
+
+def test_without_routes_yaml_the_protocol_names_the_sink(tmp_path: Path) -> None:
+    told = load(tmp_path, ALERTING_PROTOCOL="webhook", ALERTING_WEBHOOK_URL="http://host/x")
+    assert (told.words, [sink.name for sink in told.sinks]) == ("ALERTING_PROTOCOL=webhook", ["webhook"])
+    settings = load_settings(tmp_path, {})
+    assert named_sink(settings, {}, "stdout").kind == "stdout"
+    with pytest.raises(BadDocument, match="expected one of"):
+        named_sink(settings, {}, "pigeon")
+    with pytest.raises(BadDocument, match="ALERTING_WEBHOOK_URL: is needed for the protocol webhook"):
+        load(tmp_path, ALERTING_PROTOCOL="webhook")
+
+
+def test_every_mistake_is_named_with_its_place_and_without_the_secret(configs: Path) -> None:
+    (configs / "routes.yaml").write_text(
+        "sinks:\n"
+        f"  - {{name: desk, kind: webhook, url: 'nonsense-{SECRET}'}}\n"
+        "  - {name: desk, kind: pigeon}\n"
+        "  - {name: far, kind: webhook, url: '${MISSING}', colour: red}\n"
+        "route: {sinks: [desk, nobody], routes: [{match: ['roi =~ (']}]}\n"
+    )
+    with pytest.raises(BadDocument) as caught:
+        load(configs)
+    places = sorted(problem.place for problem in caught.value.problems)
+    assert places == [
+        "routes.yaml: route.routes[0].match[0]",
+        "routes.yaml: route.sinks",
+        "routes.yaml: sinks[0]",
+        "routes.yaml: sinks[1].kind",
+        "routes.yaml: sinks[1].name",
+        "routes.yaml: sinks[2].url",
+    ]
+    assert SECRET not in str(caught.value)
+
+
+def test_a_secret_in_the_file_itself_is_warned_of_and_not_shown(configs: Path) -> None:
+    text = ROUTES.replace("${DESK_PASSWORD}", SECRET)
+    (configs / "routes.yaml").write_text(text)
+    warnings = [str(each) for each in load(configs).warnings]
+    assert any(each.startswith("routes.yaml: sinks[0].url: holds a secret") for each in warnings)
+    assert SECRET not in "".join(warnings)
+
+
+def run(configs: Path, *arguments: str, **environ: str) -> Result:
+    return CliRunner().invoke(main, [*arguments, "--configs", str(configs)], env={"DESK_PASSWORD": SECRET, **environ})
+
+
+def test_the_command_line_says_who_would_be_told(configs: Path) -> None:
+    north = run(configs, "routes", "test", "--label", "camera=gate_1", "--label", "severity=critical")
+    assert north.stdout.splitlines() == ["desk (webhook) by route/night", "screen (stdout) by route/night"]
+    other = run(configs, "routes", "test", "--label", "camera=gate_2", "--label", "severity=critical")
+    assert other.stdout.splitlines() == ["screen (stdout) by route"]
+    wrong = run(configs, "routes", "test", "--label", "colour=red")
+    assert wrong.exit_code == 2
+    assert "expected NAME=VALUE" in wrong.stderr
+
+
+def test_the_command_line_checks_and_lists(configs: Path) -> None:
+    checked = run(configs, "routes", "check")
+    assert checked.exit_code == 0, checked.output
+    assert "severity = critical, site = north → desk, screen" in checked.stdout
+    listed = run(configs, "sinks", "list")
+    assert [line.split()[0] for line in listed.stdout.splitlines() if "stdout" in line or "webhook" in line][:3] == [
+        "desk", "screen", "spare",
+    ]  # fmt: skip
+    assert SECRET not in checked.output + listed.output
+    (configs / "routes.yaml").write_text("route: {sinks: [nobody]}\n")
+    refused = run(configs, "routes", "check")
+    assert (refused.exit_code, "there is no sink 'nobody'" in refused.stderr) == (2, True)
+
+
+def test_a_test_alert_goes_through_the_sink_for_real(configs: Path) -> None:
+    printed = run(configs, "sinks", "test", "screen")
+    assert printed.exit_code == 0
+    assert printed.stdout.count('"label":"test"') == 2
+    nobody = run(configs, "sinks", "test", "desk")
+    assert nobody.exit_code == 1
+    assert "desk: test alert opened: unreachable" in nobody.stderr
+    assert SECRET not in nobody.output
+    assert run(configs, "sinks", "test", "pigeon").exit_code == 2
