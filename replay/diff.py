@@ -6,7 +6,7 @@ time, those whose episodes overlap. What finds no partner was added or removed.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct, structs
 
@@ -15,6 +15,7 @@ from schemas.messages import Alert
 
 Kind = Literal["added", "removed", "changed", "same"]
 KINDS: tuple[Kind, ...] = ("added", "removed", "changed", "same")
+SIGNS: Final[dict[Kind, str]] = {"added": "+", "removed": "−", "changed": "~", "same": "="}
 SubjectKey = tuple[str, str, str]
 
 
@@ -62,14 +63,20 @@ def compare(before: Sequence[Alert], after: Sequence[Alert]) -> tuple[Difference
 
 
 def _subject(key: SubjectKey, before: list[Alert], after: list[Alert]) -> Iterable[Difference]:
-    opened = {alert.opened_at: alert for alert in after}
-    pairs = [(alert, opened[alert.opened_at]) for alert in before if alert.opened_at in opened]
-    paired = {alert.opened_at for alert, _ in pairs}
-    rest = [alert for alert in after if alert.opened_at not in paired]
-    alone: list[Alert] = []
+    opened: defaultdict[int, list[Alert]] = defaultdict(list)
+    for alert in after:
+        opened[alert.opened_at].append(alert)
+    pairs: list[tuple[Alert, Alert]] = []
+    unpaired: list[Alert] = []
     for alert in before:
-        if alert.opened_at in paired:
-            continue
+        at_once = opened[alert.opened_at]
+        if at_once:
+            pairs.append((alert, at_once.pop(0)))
+        else:
+            unpaired.append(alert)
+    rest = [alert for at_once in opened.values() for alert in at_once]
+    alone: list[Alert] = []
+    for alert in unpaired:
         partner = next((other for other in rest if _overlap(alert, other)), None)
         if partner is None:
             alone.append(alert)
