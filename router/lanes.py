@@ -75,7 +75,7 @@ class Lanes:
 
     def offer(self, notice: Notice) -> None:
         """Takes a notice; never waits."""
-        name = notice.alert.alert_id
+        name = notice.lane
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = _Lane()

@@ -14,12 +14,13 @@ Reason = Literal[
     "timeout", "dns", "unreachable", "tls", "broken",
     "rate_limited", "server_error", "client_error",
     "redirect", "unauthorized", "not_found", "gone", "too_large", "rejected",
-    "fault", "too_old",
+    "fault", "too_old", "silence",
 ]  # fmt: skip
 """What became of an attempt.
 
 ``broken``: the connection ended before there was an answer; ``client_error``: a 4xx worth trying again;
-``rejected``: a 4xx that will stay; ``fault``: our sink raised; ``too_old``: the age limit passed.
+``rejected``: a 4xx that will stay; ``fault``: our sink raised; ``too_old``: the age limit passed;
+``silence``: a silence or a time interval kept it from being told.
 """
 
 Verdict = Literal["done", "later", "never"]

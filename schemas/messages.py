@@ -25,7 +25,7 @@ ResolveReason = Literal["quiet", "blind", "revision"]
 """``quiet``: watched and nothing seen; ``blind``: nothing was watching; ``revision``: the ROI or label is gone."""
 
 Severity = Literal["info", "warning", "critical"]
-Outcome = Literal["delivered", "expired", "refused", "gave_up"]
+Outcome = Literal["delivered", "expired", "refused", "gave_up", "silenced"]
 Origin = Literal["file", "api"]
 
 ALERT_NAMESPACE = uuid.UUID("6d6c9f0e-6f0b-5c0e-9a2b-0b5d1c7a4e11")

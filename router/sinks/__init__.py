@@ -6,7 +6,8 @@ are not theirs.
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol, Self, get_args
 
@@ -14,32 +15,72 @@ import msgspec
 from pydantic import SecretStr
 
 from router.retry import Answer
+from router.routing import labels_of
 from runtime.configs import expand
 from schemas.documents.reading import read_document
 from schemas.documents.routes import SinkDocument
 from schemas.documents.services import AlertingSettings
-from schemas.messages import Alert, delivery_id
+from schemas.messages import ALERT_NAMESPACE, Alert, delivery_id
 from schemas.problems import BadDocument, Problem
 
 
 class Notice(msgspec.Struct, frozen=True):
     """What a sink is given: one alert in one phase, and the record's value as it was read.
 
-    The value may hold more than ``alert`` does when a newer stage wrote it, so receivers get the value.
+    The value may hold more than ``alert`` does when a newer stage wrote it, so receivers get the value. ``company`` are
+    further alerts told in the same breath, ``folded`` when that is because their route is flooded. ``repeat`` counts
+    how often an alert that is still open is told again, 0 the first time.
     """
 
     alert: Alert
     value: bytes
+    site: str = ""
+    company: tuple["Notice", ...] = ()
+    folded: bool = False
+    repeat: int = 0
+
+    @property
+    def members(self) -> tuple["Notice", ...]:
+        """Each phase that is told, by itself."""
+        if not self.company and not self.folded:
+            return (self,)
+        return (msgspec.structs.replace(self, company=(), folded=False), *self.company)
 
     @property
     def delivery_id(self) -> str:
-        """The same on every retry and after every restart."""
-        return delivery_id(self.alert)
+        """What receivers know it by: the same on every retry and after every restart.
+
+        Of several in company: made from theirs, so that the same company has the same id.
+        """
+        if self.company or self.folded:
+            names = ",".join(sorted(member.delivery_id for member in self.members))
+            return f"group_{uuid.uuid5(ALERT_NAMESPACE, names)}"
+        return f"{delivery_id(self.alert)}_r{self.repeat}" if self.repeat else delivery_id(self.alert)
+
+    @property
+    def lane(self) -> str:
+        """What is told in the order in which it came: the phases of one alert."""
+        return self.delivery_id if self.company or self.folded else self.alert.alert_id
 
     @property
     def kind(self) -> str:
-        """`alert.opened` or `alert.resolved`."""
-        return f"alert.{self.alert.phase}"
+        """`alert.opened`, `alert.resolved`, `alert.repeated`; of several `alerts.grouped` or `alerts.summary`."""
+        if self.company or self.folded:
+            return "alerts.summary" if self.folded else "alerts.grouped"
+        return "alert.repeated" if self.repeat else f"alert.{self.alert.phase}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What routes and silences match."""
+        return labels_of(self.alert, self.site)
+
+    def with_company(self, company: Iterable["Notice"], folded: bool) -> "Notice":
+        """This one and others in the same breath."""
+        return msgspec.structs.replace(self, company=tuple(company), folded=folded)
+
+    def again(self, repeat: int) -> "Notice":
+        """The same once more, for the ``repeat``-th time."""
+        return msgspec.structs.replace(self, repeat=repeat)
 
     @property
     def instant(self) -> int:
