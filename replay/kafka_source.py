@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from replay.history import Extent
 from replay.spans import Span
@@ -36,11 +36,14 @@ class Records:
     """A topic from given instants or offsets to a frozen end, whatever happens to the broker in the meantime.
 
     librdkafka reconnects by itself and goes on where it was; we only have to wait, and to notice when to give up.
+    ``overrides`` are the client's settings, as `runtime.kafka.reader` takes them.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str, *, client_id: str = "backsight-replay") -> None:
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, *, client_id: str = "backsight-replay", **overrides: Any
+    ) -> None:
         self.topic = topic
-        self._client: Consumer = reader(kafka, client_id, fetch_message_max_bytes=8 * 1024 * 1024)
+        self._client: Consumer = reader(kafka, client_id, **{"fetch_message_max_bytes": 8 * 1024 * 1024, **overrides})
         self._kafka = kafka
         self.spans: dict[int, tuple[int, int]] = log_spans(self._client, topic)
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -22,6 +22,9 @@ from schemas.topics import PARTITIONS, Topic
 
 _NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")
 _ROOT: Final = "replay."
+_BY_CAMERA: Final[dict[str, type[msgspec.Struct]]] = {"alerts": Alert, "detections": DetectionEvent}
+_DOCUMENTS: Final = {"manifest": "the comparison as JSON", "plan": "what is looked at again, as JSON"}
+"""The newest record counts."""
 FLUSH_SECONDS: Final = 60.0
 
 
@@ -39,13 +42,13 @@ def run_name(span: Span) -> str:
 
 
 def run_topic(run: str, what: str, partitions: int) -> Topic:
-    """A topic of a run: kept for ever, removed with the run. ``what``: `alerts`, `detections` or `manifest`."""
-    messages: dict[str, type[msgspec.Struct]] = {"alerts": Alert, "detections": DetectionEvent}
+    """A topic of a run: kept for ever, removed with the run. ``what``: a key of `_BY_CAMERA` or of `_DOCUMENTS`."""
+    by_camera = what in _BY_CAMERA
     return Topic(
         name=f"{_ROOT}{run}.{what}",
-        key="run" if what == "manifest" else "camera id",
-        message=messages.get(what, "the comparison as JSON"),
-        by_camera=what != "manifest",
+        key="camera id" if by_camera else "run",
+        message=_BY_CAMERA[what] if by_camera else _DOCUMENTS[what],
+        by_camera=by_camera,
         retention_ms=None,
         cleanup="delete",
         why=f"the {what} of a replay",
@@ -65,7 +68,7 @@ def create_topics(settings: Settings, run: str, *what: str) -> None:
     if any(name == run for name in _topics_of_runs(settings)):
         raise Refused(f"a run {run} exists already; `backsight replay remove {run}` removes it, --run names another")
     partitions = _partitions_by_camera(settings)
-    wanted = [run_topic(run, each, 1 if each == "manifest" else partitions) for each in what]
+    wanted = [run_topic(run, each, partitions if each in _BY_CAMERA else 1) for each in what]
     apply_topics(admin(settings.kafka), settings.prefix, topics=wanted, partitions=partitions)
 
 
@@ -104,8 +107,13 @@ def publish_run(settings: Settings, comparison: Comparison, alerts: Sequence[Ale
 
 def write_manifest(prefix: str, run: str, manifest: dict[str, Any], client: Producer) -> None:
     """Writes what the run found, and waits until the broker has it and everything before it."""
-    topic = run_topic(run, "manifest", 1).full_name(prefix)
-    _produce(client, topic, key=run, value=msgspec.json.encode(manifest), partition=0)
+    write_document(prefix, run, "manifest", manifest, client)
+
+
+def write_document(prefix: str, run: str, what: str, document: Any, client: Producer) -> None:
+    """Writes a document of the run as JSON, and waits until the broker has it and everything before it."""
+    topic = run_topic(run, what, 1).full_name(prefix)
+    _produce(client, topic, key=run, value=msgspec.json.encode(document), partition=0)
     if client.flush(FLUSH_SECONDS):
         raise BrokerUnreachable(f"{topic}: the broker did not take the run within {FLUSH_SECONDS:g} s")
 
@@ -151,18 +159,24 @@ def _all_topics(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def _manifest(settings: Settings, run: str, topics: set[str]) -> dict[str, Any] | None:
-    topic = run_topic(run, "manifest", 1).full_name(settings.prefix)
-    if topic not in topics:
+    newest = newest_document(settings, run, "manifest", topics)
+    decoded: dict[str, Any] | None = None if newest is None else msgspec.json.decode(newest)
+    return decoded
+
+
+def newest_document(settings: Settings, run: str, what: str, topics: Collection[str] | None = None) -> bytes | None:
+    """The newest document of the run, None where there is none. ``topics``: those there are, where that is known."""
+    topic = run_topic(run, what, 1).full_name(settings.prefix)
+    if topic not in (_all_topics(settings.kafka) if topics is None else topics):
         return None
     records = Records(settings.kafka, topic)
+    newest: bytes | None = None
     try:
-        newest = None
         for some in records.read({number: first for number, (first, _) in records.spans.items()}):
             newest = some[-1].value() if some else newest
     finally:
         records.close()
-    decoded: dict[str, Any] | None = None if newest is None else msgspec.json.decode(newest)
-    return decoded
+    return newest
 
 
 def _produce(client: Producer, topic: str, **record: Any) -> None:
