@@ -1,15 +1,22 @@
 """`backsight rules …`."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from cli.options import read_settings, refuse, stage_options
-from rules.scenario import play, side_by_side
+from replay.explained import lines
+from replay.explaining import Tracer
+from replay.judging import Timeline
+from replay.spans import Span
+from rules.scenario import begins_at, events_of, play, revisions_of, side_by_side
+from rules.state import Subject
 from runtime.lifecycle import EXIT_CONFIG, EXIT_FAULT, EXIT_OK, stop_on_signals
 from runtime.logs import configure_logs
 from schemas.documents.reading import read_yaml
+from schemas.documents.scenario_lines import LONGEST_MS, time_in_words
 from schemas.documents.scenarios import Scenario
 from schemas.problems import BadDocument, Problem
 
@@ -43,7 +50,8 @@ def run(configs: Path, prefix: str) -> None:
 
 @rules.command()
 @click.argument("scenarios", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-def test(scenarios: tuple[Path, ...]) -> None:
+@click.option("--explain", is_flag=True, help="Of those that fail, tell every step of every subject and why.")
+def test(scenarios: tuple[Path, ...], explain: bool) -> None:
     """Play SCENARIOS (files, or folders of .yaml files) through the rules, and say which alerts came otherwise.
 
     A scenario says in a few lines what a camera sees, which ROIs hold and which alerts are expected: docs/scenarios.md.
@@ -67,8 +75,24 @@ def test(scenarios: tuple[Path, ...]) -> None:
         click.secho(f"FAILED  {file}: {scenario.what}", fg="red")
         for line in side_by_side(played.rows):
             click.echo(f"      {line}")
+        for line in _explained(scenario) if explain else ():
+            click.echo(f"        {line}")
         code = code or EXIT_FAULT
     sys.exit(code)
+
+
+def _explained(scenario: Scenario) -> Iterator[str]:
+    """The way of every subject through the scenario, in the scenario's own times."""
+    timeline, events, start = Timeline(revisions_of(scenario)), list(events_of(scenario)), begins_at(scenario)
+    span = Span(start, start + LONGEST_MS + 1)
+    documents = [revision.document for revision in timeline.revisions]
+    for subject in dict.fromkeys(
+        Subject(roi.name, label) for each in documents for roi in each.rois for label in each.alert_classes
+    ):
+        tracer = Tracer(scenario.camera_id, subject, timeline, span, None, lambda at: time_in_words(at - start))
+        tracer.feed(events)
+        yield f"{subject.label} in {subject.roi}:"
+        yield from lines(tracer.explanation(), lambda at: time_in_words(at - start))
 
 
 def _files(places: tuple[Path, ...]) -> list[Path]:
