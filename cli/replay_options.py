@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TaskID, TextColumn
 
-from cli.options import configs_option, prefix_option
+from cli.options import configs_option, prefix_option, refuse
 from replay.comparison import Comparison, as_json
 from replay.history import Source
 from replay.judging import BelowFloor
 from replay.kafka_source import KafkaSource
+from replay.report.write import write_report
 from replay.run import Progress
 from replay.spans import BadInstant, Span, in_words, span_of
 from replay.sweep import BadVary
@@ -27,7 +28,7 @@ from replay.trial import Refused
 from runtime.kafka import BrokerUnreachable
 from runtime.lifecycle import EXIT_CONFIG, EXIT_OK
 from runtime.settings import Settings
-from schemas.problems import BadDocument
+from schemas.problems import BadDocument, Problem
 from schemas.topics import DETECTIONS
 
 EXIT_DIFFERENT: Final = 3
@@ -146,4 +147,10 @@ def show(settings: Settings, comparison: Comparison, *, as_plain_json: bool, rep
         click.echo(json.dumps(as_json(comparison), indent=2))
     else:
         Console().print(*comparison_lines(comparison), sep="\n", soft_wrap=True)
+    if report is not None:
+        try:
+            page = write_report(settings, comparison, report)
+        except OSError as error:
+            refuse([Problem(f"--report {report}", f"cannot be written: {error.strerror}")])
+        click.echo(f"report: {page}", err=True)
     return EXIT_DIFFERENT if comparison.different else EXIT_OK

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from replay.diff import KINDS, Difference, Kind, compare, last_phases
 from replay.history import Extent, Source
-from replay.judging import Inexact, Outcome
+from replay.judging import Inexact, Outcome, SeenSize
 from replay.spans import Span, in_words
 from schemas.effective import CameraRules, RoiRevision
 from schemas.messages import Alert, Mark
@@ -56,9 +56,16 @@ class Verdicts(Struct, frozen=True):
         marked = self.true + self.false
         return self.true / marked if marked else None
 
+    @property
+    def in_words(self) -> str:
+        """A sentence; empty where nothing is marked."""
+        if self.precision is None:
+            return ""
+        return f"{self.true} of {self.true + self.false} marked alerts are true ({self.precision:.0%})"
+
 
 class CameraFacts(Struct, frozen=True):
-    """One camera on the candidate's side: events of the span and what became of them."""
+    """One camera on the candidate's side: events of the span and what became of them. ``sizes`` of its picture."""
 
     camera_id: str
     judged: int
@@ -68,6 +75,7 @@ class CameraFacts(Struct, frozen=True):
     unlisted: int
     first_at: int | None
     last_at: int | None
+    sizes: tuple[SeenSize, ...] = ()
 
 
 class Comparison(Struct, frozen=True):
@@ -127,6 +135,7 @@ def compared(
                 outcome.unlisted,
                 outcome.first_at,
                 outcome.last_at,
+                outcome.sizes,
             )
             for outcome in outcomes
         ),

@@ -7,8 +7,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from replay.comparison import Comparison, Verdicts
-from replay.diff import KINDS, Difference, Kind, changes
+from replay.comparison import Comparison
+from replay.diff import KINDS, SIGNS, Difference, Kind, changes
 from replay.spans import in_words
 
 MOST_SHOWN = 50
@@ -32,8 +32,8 @@ def comparison_lines(comparison: Comparison) -> Iterator[Group | Table | Text]:
     if len(different) > MOST_SHOWN:
         yield Text(f"… and {len(different) - MOST_SHOWN} more (--report FOLDER or --json shows all)", style="dim")
     for side, verdicts in (("before", comparison.verdicts_before), ("after", comparison.verdicts_after)):
-        if verdicts.precision is not None:
-            yield Text(f"{side}: {_verdicts(verdicts)}")
+        if verdicts.in_words:
+            yield Text(f"{side}: {verdicts.in_words}")
     if comparison.lost:
         yield Text(f"alerts marked true that would be lost: {', '.join(comparison.lost)}", style="bold red")
     for note in comparison.notes:
@@ -62,16 +62,12 @@ def _count(number: int, kind: Kind) -> Text:
 
 
 def _line(difference: Difference) -> Text:
-    sign = {"added": "+", "removed": "−", "changed": "~", "same": "="}[difference.kind]
     alert = difference.after or difference.before
     assert alert is not None
     ends = "still open" if alert.resolved_at is None else f"for {(alert.resolved_at - alert.opened_at) / 1000:g} s"
     subject = f"{difference.camera_id} {difference.roi} {difference.label}"
     more = ", ".join(changes(difference)) or f"{ends}, {alert.hits} hits"
     return Text(
-        f"{sign} {difference.kind:<8}{in_words(difference.at)} {subject}: {more}", style=_COLOURS[difference.kind]
+        f"{SIGNS[difference.kind]} {difference.kind:<8}{in_words(difference.at)} {subject}: {more}",
+        style=_COLOURS[difference.kind],
     )
-
-
-def _verdicts(verdicts: Verdicts) -> str:
-    return f"{verdicts.true} of {verdicts.true + verdicts.false} marked alerts are true ({verdicts.precision:.0%})"
