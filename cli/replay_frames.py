@@ -16,7 +16,7 @@ from replay.comparison import as_json
 from replay.frame_plan import Plan, begin, check_frames, plan_of, read_plan
 from replay.reinfer import reinfer
 from replay.reinferred import compare_again
-from replay.runs import check_name, run_name, write_manifest
+from replay.runs import check_name, remove_run, run_name, write_manifest
 from replay.spans import Span, in_words
 from replay.trial import Refused, read_history
 from runtime.kafka import producer
@@ -99,7 +99,10 @@ def frames(
             else:
                 begun.check_same(plan)
                 plan = begun
-            _look(settings, plan, detector)
+            done = _look(settings, plan, detector)
+        if begun is None and not done:
+            remove_run(settings, plan.run)
+            raise Refused(f"no frame of the span is on the topic frames: {_in_words(span)}")
         plan = read_plan(settings, plan.run) or plan  # frames may have been deleted meanwhile
         with shown_progress("judging") as progress:
             comparison = compare_again(settings, plan, history, partial=partial, progress=progress)
@@ -145,10 +148,14 @@ def _opened(settings: Settings, floor: float) -> Iterator[Detector]:
         sys.exit(EXIT_DEVICE)
 
 
-def _look(settings: Settings, plan: Plan, detector: Detector) -> None:
+def _in_words(span: Span) -> str:
+    return f"{in_words(span.begin)} to {in_words(span.end)}"
+
+
+def _look(settings: Settings, plan: Plan, detector: Detector) -> int:
+    """Looks at the frames, and says so; answers how many there were."""
     model = plan.model
-    where = f"{in_words(plan.span.begin)} to {in_words(plan.span.end)}"
-    click.echo(f"run {plan.run}: {where}, {model.name} {model.version}, floor {plan.floor:g}", err=True)
+    click.echo(f"run {plan.run}: {_in_words(plan.span)}, {model.name} {model.version}, floor {plan.floor:g}", err=True)
     try:
         with shown_progress("looking") as progress:
             looked = reinfer(settings, plan, detector, progress)
@@ -159,3 +166,4 @@ def _look(settings: Settings, plan: Plan, detector: Detector) -> None:
     if looked.undecodable or looked.unreadable:
         said += f"; {looked.undecodable} hold no picture, {looked.unreadable} tell no camera or time"
     click.echo(said, err=True)
+    return looked.done

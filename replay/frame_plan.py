@@ -53,12 +53,21 @@ class Plan(Struct, frozen=True):
 
     def check_same(self, other: "Plan") -> None:
         """Raises `Refused` where ``other`` would look with something else than the run began with."""
-        for name in ("model", "floor", "iou", "cameras"):
-            began, asked = getattr(self, name), getattr(other, name)
-            if asked != began:
+        began, asked = self._terms(), other._terms()
+        for name, words in began.items():
+            if asked[name] != words:
                 raise Refused(
-                    f"--run {self.run} began with {name} {began}, and this asks for {asked}; name another run"
+                    f"--run {self.run} began with {name} {words}, and this asks for {asked[name]}; name another run"
                 )
+
+    def _terms(self) -> dict[str, str]:
+        model = self.model
+        return {
+            "model": f"{model.name} {model.version} ({model.sha256[:12]})",
+            "floor": f"{self.floor:g}",
+            "iou": f"{self.iou:g}",
+            "cameras": "all" if self.cameras is None else ",".join(self.cameras),
+        }
 
 
 def plan_of(

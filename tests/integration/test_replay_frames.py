@@ -269,9 +269,10 @@ def test_live_frames_that_were_too_old_to_be_looked_at_are_looked_at(
         (("--run", "no.dots", "--from", "-1h"), "no.dots"),
         (("--from", "-1h", "--model", "no-such.onnx"), "no such model file"),
         (("--from", "-1h", "--device", "gpu"), "device"),
+        (("--from", "-1h", "--model", "models/yard/yard-1.onnx", "--device", "cpu"), "no frame of the span"),
     ],
 )
-def test_a_wrong_option_is_refused_before_anything_is_made(
+def test_what_cannot_be_done_as_asked_is_refused_and_leaves_no_run(
     bootstrap: str, prefix: str, topics: dict[str, str], arguments: tuple[str, ...], said: str
 ) -> None:
     environ = {"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "BACKSIGHT_PREFIX": prefix, "BACKSIGHT_CONFIGS": "no-such-folder"}
