@@ -15,6 +15,8 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TaskID, TextColumn
 
 from cli.options import configs_option, prefix_option, refuse
+from replay.archive import BadArchive
+from replay.archive import open_source as open_archive
 from replay.comparison import Comparison, as_json
 from replay.history import Source
 from replay.judging import BelowFloor
@@ -92,14 +94,12 @@ def read_span(begin: str, end: str) -> Span:
 
 
 def open_source(settings: Settings, words: str) -> Source:
-    """The history that `--source` names. Raises `BrokerUnreachable`, and `BadInstant` for other words."""
+    """The history that `--source` names. Raises `BrokerUnreachable`, `BadArchive`, and `BadInstant` for other words."""
     if words == "kafka":
         return KafkaSource(settings.kafka, settings.prefix, DETECTIONS.name)
     kind, _, place = words.partition(":")
     if kind == "archive" and place:
-        from replay.archive.source import ArchiveSource  # needs pyarrow, an extra
-
-        return ArchiveSource(place)
+        return open_archive(Path(place))
     raise BadInstant(f"--source {words}: expected kafka or archive:FOLDER")
 
 
@@ -112,7 +112,7 @@ def told_plainly() -> Iterator[None]:
         for problem in bad.problems:
             click.echo(f"error: {problem}", err=True)
         sys.exit(EXIT_CONFIG)
-    except (Refused, BelowFloor, BadInstant, BadVary) as refused:
+    except (Refused, BelowFloor, BadArchive, BadInstant, BadVary) as refused:
         click.echo(f"error: {refused}", err=True)
         sys.exit(EXIT_CONFIG)
     except BrokerUnreachable as error:

@@ -1,4 +1,4 @@
-"""Where detection events are read again from. Members: `replay.kafka_source`, `replay.archive_source`."""
+"""Where detection events are read again from. Members: `replay.kafka_source`, `replay.archive.source`."""
 
 from collections.abc import Iterator
 from typing import Protocol

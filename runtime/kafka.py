@@ -13,6 +13,7 @@ from confluent_kafka import (
     KafkaException,
     Message,
     Producer,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
@@ -41,6 +42,7 @@ __all__ = [
     "log_spans",
     "producer",
     "reader",
+    "topic_id",
     "wait_for_broker",
 ]
 
@@ -199,6 +201,16 @@ def log_spans(client: Consumer, topic: str) -> dict[int, tuple[int, int]]:
     if described.error is not None:
         raise BrokerUnreachable(f"{topic}: {described.error.str()}; `backsight topics apply` makes the topics")
     return {number: log_span(client, TopicPartition(topic, number)) for number in described.partitions}
+
+
+def topic_id(kafka: KafkaSettings, topic: str) -> str:
+    """The cluster's own id of a topic: one that was deleted and made anew has another. Raises `BrokerUnreachable`."""
+    cluster = admin(kafka)  # which must outlive the answer
+    try:
+        described = cluster.describe_topics(TopicCollection([topic]), request_timeout=10)
+        return str(described[topic].result().topic_id)
+    except KafkaException as error:
+        raise BrokerUnreachable(f"{topic}: {error.args[0].str()}; `backsight topics apply` makes the topics") from None
 
 
 def _fetching() -> dict[str, Any]:
