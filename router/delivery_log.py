@@ -20,6 +20,7 @@ AT_FIRST_MS: Final = DAY
 MOST: Final = 500_000
 """Outcomes kept, about 70 MB; beyond, the older half is let go and read again if it should be asked for."""
 STALL_SECONDS: Final = 30.0
+_SILENCED: Final = b'"outcome":"silenced"'
 
 log = get_logger(__name__)
 
@@ -33,6 +34,7 @@ class DeliveryLog:
         self._most = most
         self._reader = reader(kafka, client_id)
         self._ended: dict[str, int] = {}
+        self._silenced: set[str] = set()
         self._positions: dict[int, int] = {}
         self._since: int | None = None
 
@@ -42,9 +44,22 @@ class DeliveryLog:
             self._reach_back(instant - SKEW_MS)
         return delivery_id in self._ended
 
-    def add(self, delivery_id: str, at: int) -> None:
+    def was_silenced(self, delivery_id: str) -> bool:
+        """Whether the delivery ended (see `has`) without anybody being told."""
+        return delivery_id in self._silenced
+
+    @property
+    def knows_silenced(self) -> bool:
+        """Whether any delivery that is known ended like that."""
+        return bool(self._silenced)
+
+    def add(self, delivery_id: str, at: int, *, silenced: bool = False) -> None:
         """A delivery ended at ``at``, and its outcome is on the topic."""
         self._ended[delivery_id] = at
+        if silenced:
+            self._silenced.add(delivery_id)
+        else:
+            self._silenced.discard(delivery_id)
         if len(self._ended) > self._most:
             self._forget_half()
 
@@ -102,8 +117,12 @@ class DeliveryLog:
             if error is None:
                 self._positions[number] = record.offset() + 1
                 key = record.key() or b""
-                if record.value() and key.startswith(self._key):
-                    self._ended[key[len(self._key) :].decode(errors="replace")] = record.timestamp()[1]
+                value = record.value()
+                if value and key.startswith(self._key):
+                    name = key[len(self._key) :].decode(errors="replace")
+                    self._ended[name] = record.timestamp()[1]
+                    # The value is not decoded: there may be hundreds of thousands, and few are of this kind.
+                    (self._silenced.add if _SILENCED in value else self._silenced.discard)(name)
             elif error.code() == KafkaError._PARTITION_EOF:
                 # Compaction may have taken the last records: the end is the end whatever offset it has.
                 self._positions[number] = max(self._positions[number], ends.get(number, 0))
@@ -116,3 +135,4 @@ class DeliveryLog:
         self._since = max(self._since or 0, self._ended[gone[-1]] + 1)
         for delivery_id in gone:
             del self._ended[delivery_id]
+            self._silenced.discard(delivery_id)

@@ -1,7 +1,8 @@
 """What one sink is told, and when: alone or in company, again, folded while it floods, or not at all. Pure.
 
 Time comes in as milliseconds UTC. Nothing is forgotten here: a phase that is taken comes out exactly once, in a `Plan`
-or as `kept_silent`. The phases of one alert come out in their order, the next only when the one before has ended.
+or as `kept_silent`. The phases of one alert come out in their order; one that would overtake another of its alert
+because either is told in company waits until the other has ended (those told alone share a lane, which keeps order).
 """
 
 from collections import deque
@@ -45,7 +46,8 @@ class Planner:
         self._is_silenced = silenced
         self._groups: dict[tuple[str, ...], _Group] = {}
         self._in_group: dict[str, tuple[str, ...]] = {}
-        self._under_way: dict[str, Notice] = {}
+        self._under_way: dict[str, list[Notice]] = {}
+        self._over: set[str] = set()
         self._behind: dict[str, deque[tuple[Notice, Leg]]] = {}
         self._open: dict[str, _Open] = {}
         self._unheard: dict[str, tuple[Notice, Leg]] = {}
@@ -63,14 +65,12 @@ class Planner:
         plan = Plan([], [])
         for member in notice.members:
             name = member.alert.alert_id
-            self._under_way.pop(name, None)
+            self._no_more_under_way(name, notice)
             if member.alert.phase == "opened" and leg is not None and leg.terms.repeat_every_ms is not None:
-                self._open[name] = _Open(member, leg, _again_at(member, leg.terms.repeat_every_ms, now))
-            behind = self._behind.get(name)
-            if behind:
-                following, way = behind.popleft()
-                if not behind:
-                    del self._behind[name]
+                if name not in self._over:
+                    self._open[name] = _Open(member, leg, _again_at(member, leg.terms.repeat_every_ms, now))
+                self._over.discard(name)
+            for following, way in self._behind.pop(name, ()):
                 self._take(following, way, now, plan)
         return plan
 
@@ -107,10 +107,10 @@ class Planner:
 
         Members of a company that are not concerned are told after all, without the others.
         """
-        for notice in {id(each): each for each in self._under_way.values()}.values():
+        for notice in {each.delivery_id: each for some in self._under_way.values() for each in some}.values():
             if any(map(concerned, notice.members)):
                 for member in notice.members:
-                    del self._under_way[member.alert.alert_id]
+                    self._no_more_under_way(member.alert.alert_id, notice)
                 left = [member for member in notice.members if not concerned(member)]
                 if left:
                     group = self._groups["again", notice.delivery_id] = _Group(0, summary=notice.folded)
@@ -131,11 +131,14 @@ class Planner:
 
     def _take(self, notice: Notice, leg: Leg, now: int, plan: Plan) -> None:
         name = notice.alert.alert_id
-        if name in self._under_way:
+        under_way = self._under_way.get(name, ())
+        if name in self._behind or any(each.company or each.folded for each in under_way):
             self._behind.setdefault(name, deque()).append((notice, leg))
             return
         if notice.alert.phase == "resolved":
             self._open.pop(name, None)
+            if under_way:
+                self._over.add(name)
             if self._unheard.pop(name, None) is not None or not leg.terms.send_resolved:
                 plan.kept_silent.append(notice)
                 return
@@ -176,8 +179,16 @@ class Planner:
         self._tell(first if not company and not group.summary else first.with_company(company, group.summary), plan)
 
     def _tell(self, notice: Notice, plan: Plan) -> None:
-        self._under_way |= dict.fromkeys((member.alert.alert_id for member in notice.members), notice)
+        for member in notice.members:
+            self._under_way.setdefault(member.alert.alert_id, []).append(notice)
         plan.tell.append(notice)
+
+    def _no_more_under_way(self, name: str, notice: Notice) -> None:
+        left = [each for each in self._under_way.get(name, ()) if each.delivery_id != notice.delivery_id]
+        if left:
+            self._under_way[name] = left
+        else:
+            self._under_way.pop(name, None)
 
     def _is_muted(self, notice: Notice, leg: Leg, now: int) -> bool:
         terms = leg.terms
@@ -207,5 +218,8 @@ class _Floods:
 
 
 def _again_at(notice: Notice, every_ms: int, now: int) -> int:
-    """The next multiple of the interval after the opening: the same whoever asks, so that a restart repeats none."""
-    return notice.instant + ((now - notice.instant) // every_ms + 1) * every_ms
+    """The next multiple of the interval after the opening: the same whoever asks, so that a restart repeats none.
+
+    An alert may be of an instant ahead of our clock.
+    """
+    return notice.instant + max(1, (now - notice.instant) // every_ms + 1) * every_ms

@@ -5,7 +5,7 @@ child that matches wins unless it says ``continue``; a node's own sinks are told
 leaves out it takes from the one above.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -78,6 +78,13 @@ def legs(tree: Node, labels: Labels) -> tuple[Leg, ...]:
         for sink in node.sinks:
             found.setdefault(sink, Leg(sink, node.path, node.terms))
     return tuple(found.values())
+
+
+def nodes(tree: Node) -> Iterator[Node]:
+    """Every route, the root first."""
+    yield tree
+    for child in tree.children:
+        yield from nodes(child)
 
 
 def waits(leg: Leg, severity: Severity) -> int:

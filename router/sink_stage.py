@@ -8,15 +8,17 @@ way, and what ended is known again from `deliveries`.
 
 import queue
 import time
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from router.delivery_log import DeliveryLog
 from router.delivery_thread import DeliveryThread
 from router.lanes import Ended, wall_clock
-from router.outcomes import Outcomes
+from router.open_alerts import open_alerts
+from router.outcomes import Outcomes, delivery_of
+from router.planning import Plan, Planner
 from router.progress import Progress
 from router.retry import RetryPolicy
+from router.routing import Leg
 from router.sinks import Notice, Sink, SinkGone
 from runtime.health import Health
 from runtime.kafka import (
@@ -40,6 +42,8 @@ from schemas.topics import ALERTS
 MOST_PENDING: Final = 256
 """Alerts read and not ended. At this many the partitions are paused, so memory does not grow while a sink is away."""
 COMMIT_SECONDS: Final = 1.0
+PLAN_SECONDS: Final = 0.1
+"""How exactly times of the plan are kept."""
 LAG_SECONDS: Final = 5.0
 BURST: Final = 100
 """Records taken in a row before ends are published."""
@@ -60,18 +64,42 @@ class Fault(RuntimeError):
 
 
 class _Pending(NamedTuple):
-    """An alert on its way. The same one may have been read twice; every place it was read from waits with it."""
+    """A phase on its way. The same one may have been read twice; every place it was read from waits with it."""
 
     record: Message
+    leg: Leg
     places: list[tuple[int, int]]
 
 
-class SinkStage:
-    """One sink with its consumer group. ``is_told`` says whether an alert is for this sink."""
+class Way(Protocol):
+    """What the router tells a sink's stage of its configuration, at any moment."""
 
-    def __init__(self, settings: Settings, sink: Sink, is_told: Callable[[Alert], bool], health: Health) -> None:
+    def leg(self, sink: str, notice: Notice) -> Leg | None:
+        """The way on which the sink is told of the alert, or None."""
+        ...
+
+    def site(self, camera_id: str) -> str:
+        """The camera's site."""
+        ...
+
+    def silenced(self, notice: Notice, now: int) -> bool:
+        """Whether a silence holds for the alert."""
+        ...
+
+    def repeats(self, sink: str) -> bool:
+        """Whether any way to the sink tells open alerts again."""
+        ...
+
+
+class SinkStage:
+    """One sink with its consumer group."""
+
+    def __init__(self, settings: Settings, sink: Sink, way: Way, health: Health) -> None:
         self._sink = sink
-        self._is_told = is_told
+        self._kafka = settings.kafka
+        self._way = way
+        self._planner = Planner(way.silenced)
+        self._partition_of: dict[str, int] = {}
         self._health = health
         self._alerts = ALERTS.full_name(settings.prefix)
         client = f"backsight-router-{sink.name}"
@@ -98,7 +126,7 @@ class SinkStage:
         self._must_refresh = False
         self._paused = False
         self._closing = False
-        self._commit_due = self._lag_due = 0.0
+        self._commit_due = self._lag_due = self._plan_due = 0.0
 
     def run(self, stop: Stop) -> None:
         """Until ``stop`` is set; then ends what is under way, begins nothing, and commits. Raises `Fault`."""
@@ -131,8 +159,9 @@ class SinkStage:
                 self._trouble(error)
                 return
             if self._must_refresh:
-                self._told.refresh()
                 self._must_refresh = False
+                self._told.refresh()
+                self._know_open()
             self._offer(record)
             if len(self._pending) >= MOST_PENDING:
                 return
@@ -174,15 +203,49 @@ class SinkStage:
                 ) from None
             return
         self._undecodable = 0
-        notice = Notice(alert, value or b"")
+        notice = Notice(alert, value or b"", self._way.site(alert.camera_id))
+        self._partition_of[alert.camera_id] = partition
         waiting = self._pending.get(notice.delivery_id)
+        leg = self._way.leg(self._sink.name, notice)
         if waiting is not None:
             waiting.places.append((partition, offset))
-        elif not self._is_told(alert) or self._told.has(notice.delivery_id, notice.instant):
+        elif leg is None or self._told.has(notice.delivery_id, notice.instant):
             progress.done(offset)
         else:
-            self._pending[notice.delivery_id] = _Pending(record, [(partition, offset)])
+            self._pending[notice.delivery_id] = _Pending(record, leg, [(partition, offset)])
+            now = wall_clock()
+            if alert.phase == "resolved" and self._was_unheard(alert):
+                self._planner.know_open(notice, leg, now, silenced=True)
+            self._follow(self._planner.take(notice, leg, now))
+
+    def _was_unheard(self, alert: Alert) -> bool:
+        """Whether nobody was told of the opening, be it by the process before this one."""
+        opening = f"{alert.alert_id}_0"
+        return self._told.has(opening, alert.opened_at) and self._told.was_silenced(opening)
+
+    def _know_open(self) -> None:
+        """Tells the planner of alerts that were opened before our time and are open still, where it may matter."""
+        if not (self._way.repeats(self._sink.name) or self._told.knows_silenced):
+            return
+        places = [TopicPartition(self._alerts, number) for number in self._progress]
+        committed = {place.partition: place.offset for place in self._consumer.committed(places, timeout=30)}
+        now = wall_clock()
+        for each in open_alerts(self._kafka, self._alerts, committed, now):
+            notice = Notice(each.alert, each.value, self._way.site(each.alert.camera_id))
+            leg = self._way.leg(self._sink.name, notice)
+            if leg is not None and self._told.has(notice.delivery_id, notice.instant):
+                self._partition_of[each.alert.camera_id] = each.partition
+                silenced = self._told.was_silenced(notice.delivery_id)
+                self._planner.know_open(notice, leg, now, silenced=silenced)
+
+    def _follow(self, plan: Plan) -> None:
+        for notice in plan.tell:
             self._thread.offer(notice)
+        for notice in plan.kept_silent:
+            now = wall_clock()
+            self._outcomes.put(
+                Delivery(notice.delivery_id, self._sink.name, "silenced", 0, now, now, "silence"), self._published
+            )
 
     def _settle(self) -> None:
         """Publishes the ends that the lanes have reported."""
@@ -193,16 +256,31 @@ class SinkStage:
                 break
             if isinstance(ended, SinkGone):
                 raise Fault(EXIT_FAULT, str(ended))
-            pending = self._pending.get(ended.notice.delivery_id)
-            # Without one its partition was lost meanwhile: whoever has it now tells it again, under the same id.
-            if pending is not None:
-                self._outcomes.publish(ended, pending.record, self._published)
+            self._end(ended)
+        if time.monotonic() >= self._plan_due:
+            self._plan_due = time.monotonic() + PLAN_SECONDS
+            self._follow(self._planner.due(wall_clock()))
         self._outcomes.poll()
         SINK_PENDING.labels(self._sink.name).set(len(self._pending))
 
+    def _end(self, ended: Ended) -> None:
+        """Publishes how each phase of the notice ended."""
+        leg: Leg | None = None
+        for member in ended.notice.members:
+            single = ended._replace(notice=member)
+            pending = self._pending.get(member.delivery_id)
+            if pending is not None:
+                leg = pending.leg
+                self._outcomes.publish(single, pending.record, self._published)
+            elif ended.end.outcome == "delivered":
+                # Told again, or after a silence, or its partition was lost meanwhile: it was told all the same.
+                self._outcomes.put(delivery_of(single, self._sink.name), self._published)
+        self._follow(self._planner.ended(ended.notice, leg, wall_clock()))
+
     def _published(self, delivery: Delivery) -> None:
         """The broker has the outcome: the places the alert was read from are done."""
-        self._told.add(delivery.delivery_id, delivery.last_attempt_at)
+        silenced = delivery.outcome == "silenced"
+        self._told.add(delivery.delivery_id, delivery.last_attempt_at, silenced=silenced)
         pending = self._pending.pop(delivery.delivery_id, None)
         for partition, offset in pending.places if pending else ():
             self._progress[partition].done(offset)
@@ -288,7 +366,12 @@ class SinkStage:
             for delivery_id, pending in self._pending.items()
             if all(partition in partitions for partition, _ in pending.places)
         }
-        if concerned and not self._thread.withdraw(lambda notice: notice.delivery_id in concerned):
+        if not self._thread.withdraw(
+            lambda notice: any(
+                member.delivery_id in concerned or self._partition_of.get(member.alert.camera_id) in partitions
+                for member in notice.members
+            )
+        ):
             log.error("sink_keeps_no_deadline", sink=self._sink.name)
 
     def _forget(self, partitions: set[int]) -> None:
@@ -299,6 +382,7 @@ class SinkStage:
             pending.places[:] = [place for place in pending.places if place[0] not in partitions]
             if not pending.places:
                 del self._pending[delivery_id]
+        self._planner.forget(lambda notice: self._partition_of.get(notice.alert.camera_id) in partitions)
 
     def _settle_all(self) -> bool:
         """Publishes every end; False when the broker did not take them in time."""

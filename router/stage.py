@@ -5,17 +5,17 @@ import time
 from typing import Final, NamedTuple
 
 from router.configuration import ROUTES, Configuration, load_router
-from router.routing import labels_of, legs
+from router.routing import Leg, legs, nodes
+from router.silencing import SilenceFollower
 from router.sink_stage import Fault, SinkStage
-from router.sinks import Sink
+from router.sinks import Notice, Sink
 from runtime.health import Health
 from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
 from runtime.settings import Settings, environment
-from schemas.messages import Alert
 from schemas.problems import BadDocument
-from schemas.topics import ALERTS, DEAD_LETTERS, DELIVERIES
+from schemas.topics import ALERTS, DEAD_LETTERS, DELIVERIES, SILENCES
 
 AGAIN_SECONDS: Final = 30.0
 """A sink's stage that ended by a fault is begun again after as long, while others go on."""
@@ -32,8 +32,16 @@ class _Running(NamedTuple):
 class Router:
     """Every sink of a configuration, running. ``configuration`` may be replaced by one with the same sinks."""
 
-    def __init__(self, settings: Settings, configuration: Configuration, health: Health, stop: Stop) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        configuration: Configuration,
+        silences: SilenceFollower,
+        health: Health,
+        stop: Stop,
+    ) -> None:
         self._settings = settings
+        self._silences = silences
         self._health = health
         self._stop = stop
         self._running: dict[str, _Running] = {}
@@ -63,7 +71,7 @@ class Router:
 
     def _serve(self, sink: Sink, ended: list[tuple[int, str]]) -> None:
         try:
-            SinkStage(self._settings, sink, lambda alert: self._tells(sink.name, alert), self._health).run(self._stop)
+            SinkStage(self._settings, sink, self, self._health).run(self._stop)
         except Fault as fault:
             ended.append((fault.code, str(fault)))
         except BrokerUnreachable as unreachable:
@@ -72,10 +80,23 @@ class Router:
             log.exception("sink_stage_broke", sink=sink.name)
             ended.append((EXIT_FAULT, type(error).__name__))
 
-    def _tells(self, sink: str, alert: Alert) -> bool:
-        configuration = self.configuration
-        labels = labels_of(alert, configuration.site_of(alert.camera_id))
-        return any(leg.sink == sink for leg in legs(configuration.tree, labels))
+    def leg(self, sink: str, notice: Notice) -> Leg | None:
+        """See `router.sink_stage.Way`."""
+        return next((leg for leg in legs(self.configuration.tree, notice.labels) if leg.sink == sink), None)
+
+    def site(self, camera_id: str) -> str:
+        """See `router.sink_stage.Way`."""
+        return self.configuration.site_of(camera_id)
+
+    def silenced(self, notice: Notice, now: int) -> bool:
+        """See `router.sink_stage.Way`."""
+        return self._silences.holds(notice.labels, now)
+
+    def repeats(self, sink: str) -> bool:
+        """See `router.sink_stage.Way`."""
+        return any(
+            sink in node.sinks and node.terms.repeat_every_ms is not None for node in nodes(self.configuration.tree)
+        )
 
     def _look(self) -> int:
         """Says which sinks ended; the only one ends the process, one of several is begun again after a while."""
@@ -103,7 +124,9 @@ def check_topics(settings: Settings) -> None:
     except KafkaException as error:
         raise BrokerUnreachable(error.args[0].str()) from None
     missing = [
-        name for topic in (ALERTS, DELIVERIES, DEAD_LETTERS) if (name := topic.full_name(settings.prefix)) not in found
+        name
+        for topic in (ALERTS, DELIVERIES, DEAD_LETTERS, SILENCES)
+        if (name := topic.full_name(settings.prefix)) not in found
     ]
     if missing:
         raise Fault(EXIT_BROKER, f"there is no topic {' or '.join(missing)}; `backsight topics apply` creates them")
@@ -122,6 +145,7 @@ def run(settings: Settings, stop: Stop) -> int:
     if configuration.words == ROUTES and settings.services.alerting.protocol != "stdout":
         log.info("routes_win", over=f"ALERTING_PROTOCOL={settings.services.alerting.protocol}")
     health = Health("router")
+    silences = SilenceFollower(settings.kafka, settings.prefix)
     try:
         wait_for_broker(settings.kafka)
         check_topics(settings)
@@ -129,7 +153,8 @@ def run(settings: Settings, stop: Stop) -> int:
             health.serve(settings.health_port)
         names = [sink.name for sink in configuration.sinks]
         log.info("router_started", by=configuration.words, sinks=names, topic=ALERTS.full_name(settings.prefix))
-        return Router(settings, configuration, health, stop).run()
+        silences.start()
+        return Router(settings, configuration, silences, health, stop).run()
     except Fault as fault:
         log.error("router_stopped", reason=str(fault))
         return fault.code
@@ -137,4 +162,5 @@ def run(settings: Settings, stop: Stop) -> int:
         log.error("broker_unreachable", reason=str(unreachable))
         return EXIT_BROKER
     finally:
+        silences.stop()
         health.close()

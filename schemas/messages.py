@@ -135,6 +135,21 @@ class Mark(Struct, frozen=True):
     comment: str | None = None
 
 
+class Silence(Struct, frozen=True):
+    """While it lasts, alerts that all its ``matchers`` match are not told. The newest per id counts.
+
+    It always ends; one that is taken back gets an earlier end.
+    """
+
+    silence_id: str
+    matchers: tuple[str, ...]
+    starts_at: Instant
+    ends_at: Instant
+    author: str
+    comment: str
+    created_at: Instant
+
+
 class RevisionAck(Struct, frozen=True):
     """A rules worker judges this camera by this revision from now on. The newest per worker and camera counts."""
 

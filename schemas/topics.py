@@ -6,7 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from schemas.effective import RoiRevision
-from schemas.messages import Alert, Delivery, DetectionEvent, Mark, RevisionAck
+from schemas.messages import Alert, Delivery, DetectionEvent, Mark, RevisionAck, Silence
 
 PARTITIONS: Final = 12
 """Of every topic that is partitioned by camera. Fixed once: another count would move cameras to other partitions."""
@@ -126,6 +126,17 @@ ALERTS_SHADOW: Final = Topic(
     cleanup="delete",
     why="alerts of a candidate that runs beside the active rules; no sink reads it",
 )
+SHADOW: Final = Topic(
+    name="shadow",
+    key="candidate, or <shadow>/<partition>",
+    message="the candidate, or what its shadow has judged of a partition and its state there; JSON",
+    by_camera=False,
+    retention_ms=None,
+    cleanup="compact",
+    why="which candidate runs beside the active rules, and where it goes on",
+    partitions=1,
+    config={"segment.ms": str(10 * MINUTE), "min.cleanable.dirty.ratio": "0.1"},
+)
 MARKS: Final = Topic(
     name="marks",
     key="alert id",
@@ -134,6 +145,16 @@ MARKS: Final = Topic(
     retention_ms=None,
     cleanup="compact",
     why="which alerts operators found right or false, so that a replay can say what a candidate would lose",
+)
+SILENCES: Final = Topic(
+    name="silences",
+    key="silence id",
+    message=Silence,
+    by_camera=False,
+    retention_ms=None,
+    cleanup="compact",
+    why="which alerts are not told for a while, who said so and why",
+    partitions=1,
 )
 INGEST_LEASES: Final = Topic(
     name="ingest-leases",
@@ -182,7 +203,9 @@ TOPICS: Final = (
     ROI_REVISIONS,
     REVISION_ACKS,
     ALERTS_SHADOW,
+    SHADOW,
     MARKS,
+    SILENCES,
     INGEST_LEASES,
     DEAD_LETTERS,
     RULES_HITS,
