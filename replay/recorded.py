@@ -36,8 +36,12 @@ def recorded_alerts(
     span: Span,
     cameras: Collection[str] | None = None,
     topic: str = ALERTS.name,
+    header: tuple[str, bytes] | None = None,
 ) -> Recorded:
-    """What ``topic`` holds of the span, read to its log end. Raises `BrokerUnreachable`."""
+    """What ``topic`` holds of the span, read to its log end; only records with ``header``, where it is given.
+
+    Raises `BrokerUnreachable`.
+    """
     records = Records(kafka, prefix + topic)
     alerts: dict[tuple[str, int], Alert] = {}
     engines: set[str] = set()
@@ -46,6 +50,8 @@ def recorded_alerts(
         for some in records.read(records.since(span.begin)):
             for record in some:
                 headers = record.headers() or []
+                if header is not None and header not in headers:
+                    continue
                 try:
                     alert = decode(Alert, record.value(), headers)
                 except Undecodable:

@@ -74,15 +74,15 @@ def compare_sides(
     if trial.baseline is None:
         recorded = recorded_alerts(settings.kafka, settings.prefix, trial.span, trial.cameras)
         before: Sequence[Alert] = recorded.alerts
-        facts = SideFacts("recorded", _in_force(history, trial.span), tuple(sorted(recorded.engines)))
-        notes += _of_recorded(recorded, history)
+        facts = SideFacts("recorded", in_force(history, trial.span), tuple(sorted(recorded.engines)))
+        notes += notes_on_recorded(recorded, history)
     else:
         before = judged[1].alerts()
         facts = SideFacts(trial.baseline.name, trial.baseline.revisions(), (ENGINE_VERSION,))
         outcomes_before = list(judged[1].outcomes.values())
-        notes += _uncertain("baseline", outcomes_before)
-    notes += _uncertain("candidate", outcomes)
-    notes += _taken_away(trial.candidate, outcomes, history)
+        notes += notes_on_inexact("baseline", outcomes_before)
+    notes += notes_on_inexact("candidate", outcomes)
+    notes += notes_on_taken_away(trial.candidate, outcomes, history)
     manifest = Manifest(
         run=trial.run,
         made_at=round(time.time() * 1000),
@@ -106,7 +106,7 @@ def _check_cameras(trial: Trial, history: RevisionHistory) -> None:
         raise Refused(f"no camera is called {', '.join(unknown)}; known: {', '.join(sorted(known)) or 'none'}")
 
 
-def _in_force(history: RevisionHistory, span: Span) -> tuple[RoiRevision, ...]:
+def in_force(history: RevisionHistory, span: Span) -> tuple[RoiRevision, ...]:
     """The revisions that held at some instant of the span."""
     found: list[RoiRevision] = []
     for camera_id in history.cameras():
@@ -116,7 +116,8 @@ def _in_force(history: RevisionHistory, span: Span) -> tuple[RoiRevision, ...]:
     return tuple(found)
 
 
-def _of_recorded(recorded: Recorded, history: RevisionHistory) -> list[str]:
+def notes_on_recorded(recorded: Recorded, history: RevisionHistory) -> list[str]:
+    """What the reader must know of the recorded side: other engines, revisions not active now, unreadable records."""
     notes = []
     others = sorted(recorded.engines - {ENGINE_VERSION})
     if others:
@@ -138,7 +139,8 @@ def _of_recorded(recorded: Recorded, history: RevisionHistory) -> list[str]:
     return notes
 
 
-def _uncertain(side: str, outcomes: Iterable[Outcome]) -> list[str]:
+def notes_on_inexact(side: str, outcomes: Iterable[Outcome]) -> list[str]:
+    """Which subjects' first alerts depend on history that is not known."""
     notes = []
     for outcome in outcomes:
         subjects = {(each.roi, each.label) for each in outcome.inexact if each.what == "time"}
@@ -151,7 +153,8 @@ def _uncertain(side: str, outcomes: Iterable[Outcome]) -> list[str]:
     return notes
 
 
-def _taken_away(candidate: Side, outcomes: Iterable[Outcome], history: RevisionHistory) -> list[str]:
+def notes_on_taken_away(candidate: Side, outcomes: Iterable[Outcome], history: RevisionHistory) -> list[str]:
+    """Cameras that are judged and that the candidate lacks."""
     return [
         f"{outcome.camera_id} is not in {candidate.name}: judged as if it had no ROIs"
         for outcome in outcomes
