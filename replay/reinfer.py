@@ -4,9 +4,10 @@ Every frame of the span goes to the detector by itself, in its partition's order
 An interrupted run goes on where its events end.
 """
 
+import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -84,9 +85,12 @@ class _Run:
             number: (low, min(high, self._plan.ends.get(number, 0))) for number, (low, high) in frames.spans.items()
         }
         try:
-            with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as decoders:
+            with (
+                contextlib.closing(self._frames(frames)) as chosen,
+                ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as decoders,
+            ):
                 waiting: deque[Frame] = deque()
-                for frame in self._frames(frames):
+                for frame in chosen:
                     if not frame.is_tick:
                         frame.picture = decoders.submit(self._decode, frame.record.value())
                     waiting.append(frame)
@@ -102,7 +106,7 @@ class _Run:
         self._check_sent()
         return self._looked
 
-    def _frames(self, frames: Records) -> Iterator[Frame]:
+    def _frames(self, frames: Records) -> Generator[Frame, None, None]:
         """The plan's frames that have no event yet, each partition's in order."""
         done = _last_frames(self._settings, self._topic)
         following = {number: max(start, done.get(number, 0)) for number, start in self._plan.starts.items()}
