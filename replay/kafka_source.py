@@ -176,6 +176,7 @@ class KafkaSource:
 
     def read(self, span: Span, cameras: frozenset[str] | None = None) -> Iterator[list[DetectionEvent]]:
         """See `Source`: read to the frozen end, since a slow camera's events of the span may come last."""
+        self.extents()  # which the same client could not look for amid the reading
         numbers = (
             None if cameras is None else sorted({partition_of(each, self._records.partitions) for each in cameras})
         )

@@ -62,11 +62,16 @@ def check_name(run: str) -> None:
         raise Refused(f"--run {run}: letters, digits, - and _ only, at most 61")
 
 
+def check_new(settings: Settings, run: str) -> None:
+    """Raises `Refused` where the run exists, or cannot: worth asking before the work."""
+    check_name(run)
+    if run in _topics_of_runs(settings):
+        raise Refused(f"a run {run} exists already; `backsight replay remove {run}` removes it, --run names another")
+
+
 def create_topics(settings: Settings, run: str, *what: str) -> None:
     """Makes the run's topics. Raises `Refused` where the run exists."""
-    check_name(run)
-    if any(name == run for name in _topics_of_runs(settings)):
-        raise Refused(f"a run {run} exists already; `backsight replay remove {run}` removes it, --run names another")
+    check_new(settings, run)
     partitions = _partitions_by_camera(settings)
     wanted = [run_topic(run, each, partitions if each in _BY_CAMERA else 1) for each in what]
     apply_topics(admin(settings.kafka), settings.prefix, topics=wanted, partitions=partitions)
