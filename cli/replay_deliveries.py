@@ -39,7 +39,7 @@ from schemas.topics import ALERTS
     type=click.Choice(["info", "warning", "critical"]),
     help="Only of this severity; may be given again.",
 )
-@click.option("--only-undelivered", is_flag=True, help="Leave out what this sink was told already.")
+@click.option("--only-undelivered", is_flag=True, help="Leave out what this sink was told, or a silence held back.")
 @click.option("--attempts", type=click.IntRange(1, 100), default=5, show_default=True, help="Of each, at most.")
 @click.option("--dry-run", is_flag=True, help="Show what would be told, and tell nobody.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

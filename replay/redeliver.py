@@ -69,8 +69,9 @@ class Found(Struct, frozen=True):
     bad: int
 
     def undelivered(self) -> tuple[Notice, ...]:
-        """Those of which the record does not say `delivered`."""
-        return tuple(each for each in self.notices if self.recorded.get(each.delivery_id) != "delivered")
+        """Those that should have been told and were not: the record says neither `delivered` nor `silenced`."""
+        settled = ("delivered", "silenced")
+        return tuple(each for each in self.notices if self.recorded.get(each.delivery_id) not in settled)
 
 
 def find(settings: Settings, sink: str, wanted: Wanted) -> Found:

@@ -145,10 +145,11 @@ def test_a_phase_is_meant_by_its_own_instant():
     assert wanted.takes(notice(resolved(opened())))
 
 
-def test_undelivered_is_what_the_record_does_not_call_delivered():
-    notices = tuple(notice(opened(number)) for number in range(3))
-    recorded = {notices[0].delivery_id: "delivered", notices[1].delivery_id: "expired"}
-    assert Found(notices, recorded, 0).undelivered() == notices[1:]
+def test_undelivered_is_what_should_have_been_told_and_was_not():
+    notices = tuple(notice(opened(number)) for number in range(4))
+    outcomes = ("delivered", "expired", "silenced")
+    recorded = {each.delivery_id: outcome for each, outcome in zip(notices, outcomes, strict=False)}
+    assert Found(notices, recorded, 0).undelivered() == (notices[1], notices[3])
 
 
 def test_stdout_and_webhook_move_nothing():
