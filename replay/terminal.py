@@ -30,7 +30,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[Group | Table | Text]:
     for difference in different[:MOST_SHOWN]:
         yield _line(difference)
     if len(different) > MOST_SHOWN:
-        yield Text(f"… and {len(different) - MOST_SHOWN} more (--report FOLDER or --json shows all)", style="dim")
+        yield Text(f"… and {len(different) - MOST_SHOWN} more (--report FOLDER shows more, --json all)", style="dim")
     for side, verdicts in (("before", comparison.verdicts_before), ("after", comparison.verdicts_after)):
         if verdicts.in_words:
             yield Text(f"{side}: {verdicts.in_words}")

@@ -13,9 +13,10 @@ from markupsafe import Markup
 
 from replay.comparison import Comparison
 from replay.diff import KINDS, SIGNS
+from replay.report.cards import Href
 from replay.report.drawing import Picture
 from replay.report.frames import FrameRecords
-from replay.report.page import Href, Page, chosen, page_of
+from replay.report.page import Page, chosen, page_of
 from replay.report.pictures import PictureFinder
 from replay.report.words import moment
 from runtime.marks import read_marks
