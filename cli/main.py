@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "routes": ("cli.routes", "routes", "Check routes.yaml, and ask it who would be told."),
     "silences": ("cli.silences", "silences", "Keep alerts from being told for a while."),
     "sinks": ("cli.sinks", "sinks", "List the sinks, and send a test alert through one."),
+    "hikvision": ("cli.hikvision", "hikvision", "Ask a Hikvision recorder or camera what it can do."),
     "config": ("cli.config", "config", "Check and apply cameras.yaml, rois.yaml and services.yaml."),
     "topics": ("cli.topics", "topics", "Create and describe the topics."),
     "plan": ("cli.plan", "plan", "What a number of cameras needs."),

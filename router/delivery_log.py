@@ -48,6 +48,10 @@ class DeliveryLog:
         """Whether the delivery ended (see `has`) without anybody being told."""
         return delivery_id in self._silenced
 
+    def is_heard(self, delivery_id: str) -> None:
+        """Somebody is being told after all."""
+        self._silenced.discard(delivery_id)
+
     @property
     def knows_silenced(self) -> bool:
         """Whether any delivery that is known ended like that."""

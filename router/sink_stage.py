@@ -139,6 +139,7 @@ class SinkStage:
             while not stop.is_set():
                 self._health.beat()
                 self._take()
+                self._read_back()
                 self._settle()
                 self._keep_up()
             self._drain()
@@ -158,10 +159,7 @@ class SinkStage:
             if error is not None:
                 self._trouble(error)
                 return
-            if self._must_refresh:
-                self._must_refresh = False
-                self._told.refresh()
-                self._know_open()
+            self._read_back()
             self._offer(record)
             if len(self._pending) >= MOST_PENDING:
                 return
@@ -223,6 +221,13 @@ class SinkStage:
         opening = f"{alert.alert_id}_0"
         return self._told.has(opening, alert.opened_at) and self._told.was_silenced(opening)
 
+    def _read_back(self) -> None:
+        """After an assignment, and before anything of it is looked at: what was told already, and what is open."""
+        if self._must_refresh:
+            self._must_refresh = False
+            self._told.refresh()
+            self._know_open()
+
     def _know_open(self) -> None:
         """Tells the planner of alerts that were opened before our time and are open still, where it may matter."""
         if not (self._way.repeats(self._sink.name) or self._told.knows_silenced):
@@ -240,6 +245,8 @@ class SinkStage:
 
     def _follow(self, plan: Plan) -> None:
         for notice in plan.tell:
+            for member in notice.members:
+                self._told.is_heard(member.delivery_id)
             self._thread.offer(notice)
         for notice in plan.kept_silent:
             now = wall_clock()

@@ -48,9 +48,12 @@ class Stdout:
 
     async def deliver(self, notice: Notice) -> Answer:
         """Writes one line. A reader that went away ends the stage: what was not read is not delivered."""
-        line = readable_line(notice.alert, colour=self._colour).encode() if self._readable else notice.line
+        lines = [
+            readable_line(member.alert, colour=self._colour).encode() if self._readable else member.line
+            for member in notice.members
+        ]
         try:
-            self._out.write(line + b"\n")
+            self._out.write(b"".join(line + b"\n" for line in lines))
             self._out.flush()
         except (BrokenPipeError, ValueError):  # ValueError: the file is closed
             raise SinkGone("nobody reads our stdout any more") from None

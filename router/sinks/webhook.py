@@ -1,6 +1,7 @@
 """The sink `webhook`: a JSON POST per alert and phase, with the ids and times of Standard Webhooks 1.0.
 
-Body: ``{"type": "alert.opened" | "alert.resolved", "timestamp": "<event time, ISO 8601>", "data": <Alert>}``.
+Body: ``{"type": "alert.opened" | "alert.resolved" | "alert.repeated", "timestamp": "<event time, ISO 8601>", "data":
+<Alert>}``; of several in company ``alerts.grouped`` | ``alerts.summary`` with ``"data": {"alerts": [<Alert>, …]}``.
 Headers: ``webhook-id`` (the same on every retry: what the receiver deduplicates by) and ``webhook-timestamp``
 (of this attempt, Unix seconds). A 2xx is a success, whatever its body does afterwards; a redirect is a failure and is
 not followed. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
@@ -120,10 +121,11 @@ def check_url(url: str) -> str | None:
 
 
 def body_of(notice: Notice) -> bytes:
-    """The POST's body; ``data`` is the alert as it stands on the topic."""
-    return msgspec.json.encode(
-        {"type": notice.kind, "timestamp": iso(notice.instant), "data": msgspec.Raw(notice.line)}
-    )
+    """The POST's body; ``data`` is the alert as it stands on the topic, or ``{"alerts": […]}`` of several."""
+    data: object = msgspec.Raw(notice.line)
+    if notice.company or notice.folded:
+        data = {"alerts": [msgspec.Raw(member.line) for member in notice.members]}
+    return msgspec.json.encode({"type": notice.kind, "timestamp": iso(notice.instant), "data": data})
 
 
 def answer_of(status: int, retry_after: str | None, *, now: float) -> Answer:
