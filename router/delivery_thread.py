@@ -12,6 +12,8 @@ from runtime.logs import get_logger
 
 SPARE_SECONDS: Final = 2.0
 """What a sink gets beyond its deadline before we no longer wait for it."""
+CLOSE_SECONDS: Final = 5.0
+"""What a sink gets to close; one that moves something turns it off."""
 
 log = get_logger(__name__)
 
@@ -28,6 +30,9 @@ class DeliveryThread(threading.Thread):
     def run(self) -> None:
         """The thread's own; use `start`."""
         asyncio.set_event_loop(self.loop)
+        begin = getattr(self._sink, "begin", None)
+        if begin is not None:
+            self.loop.run_until_complete(begin())
         self.loop.run_forever()
         left = asyncio.all_tasks(self.loop)
         for task in left:
@@ -53,7 +58,7 @@ class DeliveryThread(threading.Thread):
         """Closes the sink and ends the thread."""
         closing = asyncio.run_coroutine_threadsafe(self._sink.close(), self.loop)
         try:
-            closing.result(SPARE_SECONDS)
+            closing.result(CLOSE_SECONDS)
         except TimeoutError:
             log.warning("sink_does_not_close", sink=self._sink.name)
         self.loop.call_soon_threadsafe(self.loop.stop)

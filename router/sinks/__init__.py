@@ -110,6 +110,10 @@ class Sink(Protocol):
     ``deadline_seconds`` bounds a whole attempt. ``max_age_seconds`` None: what it is told is never too old. ``lanes``
     attempts are under way at once. ``actuates``: it moves something in the world (a barrier, a siren), so that telling
     it of the past again is no mere message.
+
+    A sink may have ``async def begin(self) -> None`` besides: called in its event loop before it is told anything, and
+    again when a closed sink begins again. It starts work of its own (a sink that actuates turns off what a router that
+    was killed left on) and waits for nothing outside.
     """
 
     kind: ClassVar[str]
