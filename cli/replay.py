@@ -5,6 +5,8 @@ from typing import Final
 
 import click
 
+from runtime.logs import configure_logs
+
 COMMANDS: Final = {
     "rules": ("cli.replay_rules", "rules", "Judge a span again, and show which alerts would differ."),
     "explain": ("cli.replay_explain", "explain", "Why did this alert open, or why did nothing?"),
@@ -42,3 +44,4 @@ def replay() -> None:
     Exit codes: 0 the same alerts, 3 different ones, 2 an option or document does not check or part of the span is gone,
     5 Kafka cannot be reached, 1 a fault.
     """
+    configure_logs("replay")  # to stderr: stdout is the result

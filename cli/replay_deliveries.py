@@ -20,7 +20,6 @@ from router.configuration import named_sink
 from router.sinks import Notice, Sink
 from router.sinks.stdout import readable_line
 from runtime.lifecycle import EXIT_FAULT, EXIT_OK, stop_on_signals
-from runtime.logs import configure_logs
 from runtime.settings import Settings, environment
 from schemas.topics import ALERTS
 
@@ -62,7 +61,6 @@ def deliveries(sink_name: str, begin: str, end: str, dry_run: bool, configs: Pat
     part of the span is gone, 5 Kafka cannot be reached.
     """
     settings, _ = read_settings(configs, prefix)
-    configure_logs("replay")
     span = read_span(begin, end)
     with told_plainly():
         sink = _sink(settings, sink_name, even_actuators=options["even_actuators"])

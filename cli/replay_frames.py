@@ -21,7 +21,6 @@ from replay.spans import Span, in_words
 from replay.trial import Refused, read_history
 from runtime.kafka import producer
 from runtime.lifecycle import EXIT_CONFIG, EXIT_DEVICE, EXIT_FAULT
-from runtime.logs import configure_logs
 from runtime.revisions import RevisionHistory
 from runtime.settings import Settings
 from schemas.documents.reading import read_document
@@ -77,7 +76,6 @@ def frames(
     4 the GPU asked for is not there or taken, 5 Kafka cannot be reached, 1 interrupted or a fault.
     """
     settings, _ = read_settings(configs, prefix)
-    configure_logs("replay")
     with told_plainly():
         if run is not None:
             check_name(run)

@@ -187,7 +187,9 @@ def missing_parts(source: Source, span: Span, cameras: Collection[str] | None) -
         if extent.whole:
             continue
         if extent.first_at is None:
-            said.append(f"partition {extent.partition}: everything it held is deleted")
+            # Of a camera of long ago, most likely: only who asks for a camera of it must know.
+            if cameras is not None:
+                said.append(f"partition {extent.partition}: everything it held is deleted")
         elif extent.first_at > span.begin:
             until = in_words(min(extent.first_at, span.end))
             said.append(f"partition {extent.partition}: {in_words(span.begin)} to {until} is deleted")

@@ -77,8 +77,8 @@ class Outcome(Struct, frozen=True):
     """What one side made of one camera's events. ``alerts``: phases whose instant lies in the span, in order.
 
     ``judged`` counts events of the span, late ones not; ``hits`` those with a hit, per subject; ``unlisted`` the
-    detections whose label is in neither list. ``models`` saw the events. ``inexact`` is empty where the state before
-    the span is known. ``sizes`` of the camera's picture, in order of time.
+    detections whose label is in neither list; ``unjudgeable`` events that the engine refuses. ``models`` saw the
+    events. ``inexact`` is empty where the state before the span is known. ``sizes``: of the camera's own picture.
     """
 
     camera_id: str
@@ -94,6 +94,7 @@ class Outcome(Struct, frozen=True):
     last_at: int | None
     state: CameraState
     sizes: tuple[SeenSize, ...] = ()
+    unjudgeable: int = 0
 
 
 class CameraRun:
@@ -117,6 +118,7 @@ class CameraRun:
         "_skipped",
         "_timeline",
         "_told",
+        "_unjudgeable",
         "_unlisted",
         "_until",
         "alerts",
@@ -141,7 +143,7 @@ class CameraRun:
         self._from = self._until = -1
         self._told: set[tuple[Subject, str]] = set()
         self._known = None if since is None else Known(timeline.revisions, since, span)
-        self._judged = self._skipped = self._late = self._hits = self._unlisted = 0
+        self._judged = self._skipped = self._late = self._hits = self._unlisted = self._unjudgeable = 0
         self._models: set[Model] = set()
         self._size = (0, 0)
         self._sizes: list[SeenSize] = []
@@ -150,7 +152,11 @@ class CameraRun:
                 self._tell(subject, since, "time")
 
     def feed(self, events: Iterable[DetectionEvent]) -> None:
-        """Judges the events. Raises `BelowFloor`, and `ValueError` where the engine does."""
+        """Judges the events. Raises `BelowFloor`.
+
+        An event that the engine cannot judge (a box in pixels of a picture without a size) changes nothing and is
+        counted, as the rules app puts it away.
+        """
         begin, end = self.span
         checks_floor = self._timeline.tried
         for event in events:
@@ -160,7 +166,11 @@ class CameraRun:
             document = self._document
             if checks_floor and document is not None and event.floor > document.lowest_confidence:
                 raise BelowFloor(_below(document, event))
-            judged = step(document, self.state, event)
+            try:
+                judged = step(document, self.state, event)
+            except ValueError:
+                self._unjudgeable += begin <= at < end
+                continue
             self.state = judged.state
             if self._known is not None and (judged.changed or judged.remembered):
                 for subject, what in self._known.look(at, judged):
@@ -187,6 +197,7 @@ class CameraRun:
             self.last_at,
             self.state,
             tuple(self._sizes),
+            self._unjudgeable,
         )
 
     def _tell(self, subject: Subject, at: int, what: What) -> None:

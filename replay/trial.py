@@ -82,6 +82,11 @@ def compare_sides(
         outcomes_before = list(judged[1].outcomes.values())
         notes += notes_on_inexact("baseline", outcomes_before)
     notes += notes_on_inexact("candidate", outcomes)
+    notes += [
+        f"{outcome.camera_id}: {outcome.unjudgeable} event(s) cannot be judged and were left out"
+        for outcome in outcomes
+        if outcome.unjudgeable
+    ]
     notes += notes_on_taken_away(trial.candidate, outcomes, history)
     manifest = Manifest(
         run=trial.run,

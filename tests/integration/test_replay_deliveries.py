@@ -31,12 +31,6 @@ pytestmark = pytest.mark.usefixtures("topics")
 START = round(time.time() * 1000) - 600_000
 
 
-@pytest.fixture(autouse=True)
-def logs_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command would set up logging for the whole test session."""
-    monkeypatch.setattr("cli.replay_deliveries.configure_logs", lambda _stage: None)
-
-
 def story(count: int) -> list[Alert]:
     alerts = [opened(number, camera=f"cam_{number % 3}", at=START) for number in range(count)]
     return [phase for alert in alerts for phase in (alert, resolved(alert, after_ms=500))]

@@ -44,9 +44,8 @@ COUNT = 178
 
 
 @pytest.fixture(autouse=True)
-def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The command would set up logging for the whole test session; without that, logs would be on stdout."""
-    monkeypatch.setattr("cli.replay_frames.configure_logs", lambda _stage: None)
+def silence() -> Iterator[None]:
+    """Logging is not set up in tests, so logs would be on stdout."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     yield
     structlog.reset_defaults()

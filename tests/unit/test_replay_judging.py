@@ -20,6 +20,7 @@ from tests.support.histories import (
     START,
     documents,
     histories,
+    pixels,
     published,
     roi,
     rois,
@@ -279,3 +280,16 @@ def test_each_event_is_judged_by_the_document_of_its_own_instant() -> None:
     ]
     assert Timeline([]).at(START)[0] is None
     assert timeline_of([other]).at(START + 999)[0] is None
+
+
+def test_an_event_that_cannot_be_judged_changes_nothing_and_is_counted() -> None:
+    """As the rules app does: it puts such an event away, and its state stays as it was."""
+    document = rules(roi("zone", units="pixels", points=pixels(SQUARE)))
+    whole = [event_at(at, seen()) for at in range(0, 2000, 200)]
+    sizeless = event_at(1100, seen(), size=(0, 0))
+    run, plain = (CameraRun(CAMERA, Timeline.constant(document), Span(START, START + 10_000), None) for _ in range(2))
+    run.feed([*whole[:6], sizeless, *whole[6:]])
+    plain.feed(whole)
+    assert run.alerts == plain.alerts
+    assert run.alerts != []
+    assert (run.outcome().unjudgeable, plain.outcome().unjudgeable) == (1, 0)
