@@ -12,8 +12,8 @@ import click
 
 from cli.options import read_settings, stage_options
 from cli.replay_options import show, shown_progress, told_plainly
-from replay.shadow import follow, prepare, shadow_client
-from replay.shadow_log import CANDIDATE, Candidate, ShadowLog, write_records
+from replay.shadow import follow, prepare
+from replay.shadow_log import CANDIDATE, Candidate, ShadowLog, shadow_client, write_records
 from replay.shadow_promote import plan_promotion, promotion_in_words
 from replay.shadow_report import report as make_report
 from replay.spans import in_words, instant
@@ -65,7 +65,6 @@ def run(rois: Path | None, begins: str | None, restart: bool, configs: Path, pre
 def follow_candidate(rois: Path | None, begins: str | None, *, configs: Path, prefix: str, restart: bool) -> NoReturn:
     """`shadow run`, and `replay rules --follow`."""
     settings, _ = read_settings(configs, prefix)
-    stop = stop_on_signals()
     configure_logs("shadow")
     with told_plainly(), _shadow_log(settings) as shadow_log:
         document = None if rois is None else read_rois(rois, needed=True)
@@ -76,7 +75,7 @@ def follow_candidate(rois: Path | None, begins: str | None, *, configs: Path, pr
             )
     click.echo(f"{candidate.name} in the shadow, since {in_words(candidate.started_at)}", err=True)
     with told_plainly():
-        if not follow(settings, shadow_log, candidate, stop):
+        if not follow(settings, shadow_log, candidate, stop_on_signals()):
             click.echo("the candidate was stopped or replaced", err=True)
     sys.exit(EXIT_OK)
 
@@ -162,7 +161,7 @@ def stop(configs: Path, prefix: str) -> None:
     """End the shadow and forget its candidate. Its alerts stay on alerts.shadow for 30 days."""
     settings, _ = read_settings(configs, prefix)
     with told_plainly(), _shadow_log(settings) as shadow_log:
-        records = [(CANDIDATE, None), *shadow_log.forgotten(kept=None)]
+        records = [(CANDIDATE, None), *shadow_log.forgotten()]
         write_records(shadow_client(settings), settings.prefix, records)
     click.echo("no candidate is in the shadow any more; a process that follows it ends by itself")
 

@@ -15,13 +15,13 @@ from replay.judging import Inexact
 from replay.run import Side
 from replay.trial import Refused
 from rules.state import SubjectState
-from runtime.kafka import Producer, deliver
-from runtime.settings import KafkaSettings
+from runtime.kafka import Producer, deliver, producer
+from runtime.settings import KafkaSettings, Settings
 from runtime.topic_reader import TopicReader
 from schemas.documents.reading import read_document
 from schemas.documents.rois import RoiDefaults, Rois
 from schemas.messages import Model
-from schemas.topics import SHADOW
+from schemas.topics import MAX_MESSAGE_BYTES, SHADOW
 
 CANDIDATE: Final = b"candidate"
 """Key of the record that names the shadow of now; without a value there is none."""
@@ -113,6 +113,17 @@ def header_of(record: Record) -> list[tuple[str, bytes]]:
     return [] if record[1] is None else [("schema", name)]
 
 
+def shadow_client(settings: Settings) -> Producer:
+    """Waits for a lost broker without end. A state shrinks to a tenth, and the broker's limit is on what arrives."""
+    return producer(
+        settings.kafka,
+        "backsight-shadow",
+        message_timeout_ms=0,
+        compression_type="zstd",
+        message_max_bytes=8 * MAX_MESSAGE_BYTES,
+    )
+
+
 def write_records(client: Producer, prefix: str, records: Iterable[Record]) -> None:
     """Writes them in their order, each acknowledged before the next. Raises `BrokerUnreachable`."""
     for key, value in records:
@@ -155,13 +166,9 @@ class ShadowLog:
         ]
         return {each.partition: each for each in found}
 
-    def forgotten(self, kept: str | None) -> list[Record]:
-        """Records that take away all progress but that of the shadow ``kept``."""
-        return [
-            (key, None)
-            for key in self._newest
-            if key != CANDIDATE and (kept is None or not key.startswith(f"{kept}/".encode()))
-        ]
+    def forgotten(self) -> list[Record]:
+        """Records that take away all progress that there is."""
+        return [(key, None) for key in self._newest if key != CANDIDATE]
 
     def close(self) -> None:
         """Gives the connection back; what was read stays."""

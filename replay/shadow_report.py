@@ -12,7 +12,7 @@ from replay.history import Extent
 from replay.judging import instant_of
 from replay.kafka_source import Records
 from replay.recorded import Recorded, recorded_alerts
-from replay.shadow import HEADER
+from replay.shadow_following import HEADER
 from replay.shadow_judging import outcomes
 from replay.shadow_log import Candidate, PartitionProgress
 from replay.spans import Span, in_words
@@ -135,7 +135,7 @@ def _common(settings: Settings, progress: Mapping[int, PartitionProgress]) -> tu
 
 
 def _cut_short(up_to: Cuts, newest: int) -> list[str]:
-    said = [f"compared up to {in_words(min(up_to.values()))} for every camera: so far both have judged"]
+    said = [f"both sides have judged every camera up to {in_words(min(up_to.values()))}"]
     return said + [
         f"{camera_id}: no event after {in_words(at)} is judged by both"
         for camera_id, at in sorted(up_to.items())

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from subprocess import Popen
@@ -17,12 +18,13 @@ from click.testing import CliRunner, Result
 from cli.shadow import shadow
 from replay.shadow_log import ShadowLog
 from runtime.kafka import TopicPartition, admin
+from runtime.provision import apply_topics
 from runtime.revisions import RevisionLog
 from schemas.codec import encode
 from schemas.documents.rois import CameraRois, RoiDefaults, effective_rules
 from schemas.effective import RoiRevision, revision_of
 from schemas.messages import DetectionEvent
-from tests.support.broker import read_all, settings
+from tests.support.broker import read_all, running_broker, settings
 from tests.support.pipeline import environment
 from tests.support.rules import (
     BEGAN,
@@ -102,10 +104,10 @@ def start(environ: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     """Starts shadows; whatever still runs at the end is killed."""
     started: list[Popen[bytes]] = []
 
-    def begin(*arguments: str, command: Sequence[str] = ("shadow", "run")) -> "Popen[bytes]":
+    def begin(*arguments: str, command: Sequence[str] = ("shadow", "run"), **more: str) -> "Popen[bytes]":
         with (tmp_path / "shadow.log").open("ab") as out:
             argv = [sys.executable, "-m", "cli.main", *command, *arguments]
-            started.append(Popen(argv, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
+            started.append(Popen(argv, cwd=ROOT, env=environ | more, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
         return started[-1]
 
     yield begin
@@ -123,6 +125,13 @@ def backsight(environ: dict[str, str]) -> Callable[..., Result]:
 @pytest.fixture
 def told(bootstrap: str, prefix: str, topics: object) -> Iterator[Callable[[], int]]:
     """How many events the shadow says it has judged, late ones included."""
+    with telling(bootstrap, prefix) as count:
+        yield count
+
+
+@contextmanager
+def telling(bootstrap: str, prefix: str) -> Iterator[Callable[[], int]]:
+    """`told`, of any broker."""
     shadow_log = ShadowLog(settings(bootstrap), prefix)
 
     def count() -> int:
@@ -151,7 +160,7 @@ def test_a_shadow_killed_again_and_again_has_the_alerts_of_one_that_never_was(
 
     # Killed where it has just said how far it is, with alerts open and episodes held back on one camera or another.
     for last in (2000, 3000):
-        process = start("--rois", str(candidate), *(FROM_ALL if last == 2000 else ()))
+        process = start("--rois", str(candidate), *FROM_ALL)
         wait_until(lambda total=total: told() == total, 40, [process])
         kill(process)
         total += publish_events(bootstrap, prefix, in_turn(made, last - 1000, last))
@@ -309,3 +318,27 @@ def test_the_report_compares_what_both_have_judged_and_promoting_makes_the_candi
         assert (newest.revision, newest.origin) == (rules.revision, "api")
         assert newest.effective_from >= before + 10_000
     assert "is active already" in backsight("promote", "--yes").output
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.timeout(150)
+def test_a_lost_broker_is_waited_for_but_not_by_a_shadow_that_is_told_to_stop(
+    candidate: Path, start: Start, tmp_path: Path
+) -> None:
+    made = {camera: events(camera, 1500, seed=13) for camera in CAMERAS}
+    with running_broker() as broker, telling(broker.bootstrap, "") as count:
+        apply_topics(admin(settings(broker.bootstrap)), "", partitions=3)
+        total = publish_events(broker.bootstrap, "", in_turn(made, 0, 1000))
+        here = {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "BACKSIGHT_PREFIX": ""}
+        process = start("--rois", str(candidate), *FROM_ALL, **here)
+        with log_end(broker.bootstrap, "alerts.shadow") as end:
+            wait_until(lambda: end() > 0, 40, [process])
+        broker.kill()
+        broker.start()
+        total += publish_events(broker.bootstrap, "", in_turn(made, 1000, None))
+        wait_until(lambda: count() == total, 60, [process])
+        expected = undisturbed(made, yaml.safe_load(candidate.read_text()))
+        assert shadow_alerts(broker.bootstrap, "") == expected
+        broker.kill()
+        assert stop(process, 10) == 0, (tmp_path / "shadow.log").read_text()
