@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from router.sinks import Notice, Sink
 from router.sinks.stdout import readable_line
 from runtime.lifecycle import EXIT_FAULT, EXIT_OK, stop_on_signals
 from runtime.settings import Settings, environment
+from schemas.messages import Outcome
 from schemas.topics import ALERTS
 
 
@@ -63,7 +65,7 @@ def deliveries(sink_name: str, begin: str, end: str, dry_run: bool, configs: Pat
     settings, _ = read_settings(configs, prefix)
     span = read_span(begin, end)
     with told_plainly():
-        sink = _sink(settings, sink_name, even_actuators=options["even_actuators"])
+        sink = sink_to_tell(settings, sink_name, even_actuators=options["even_actuators"])
         if not (dry_run or options["yes"] or sys.stdin.isatty()):
             raise Refused("nobody is here to be asked: --yes delivers without asking, --dry-run shows what would go")
         _check_span(settings, span, options["cameras"], partial=options["partial"])
@@ -86,12 +88,13 @@ def deliveries(sink_name: str, begin: str, end: str, dry_run: bool, configs: Pat
             return
         if not options["yes"]:
             click.confirm(_question(sink_name, notices, found), abort=True, err=True)
-        tally = _deliver(settings, sink, notices, found, options["attempts"])
-    _sum_up(sink_name, tally)
+        tally = deliver_watched(settings, sink, notices, found.recorded, options["attempts"])
+    sum_up(sink_name, tally)
     sys.exit(EXIT_FAULT if tally.failed or tally.untried else EXIT_OK)
 
 
-def _sink(settings: Settings, name: str, *, even_actuators: bool) -> Sink:
+def sink_to_tell(settings: Settings, name: str, *, even_actuators: bool) -> Sink:
+    """The sink of that name; raises `Refused` for one that moves something unless that is meant."""
     sink = named_sink(settings, environment(), name)
     if sink.actuates and not even_actuators:
         raise Refused(
@@ -129,7 +132,10 @@ def _question(sink: str, notices: tuple[Notice, ...], found: Found) -> str:
     )
 
 
-def _deliver(settings: Settings, sink: Sink, notices: tuple[Notice, ...], found: Found, attempts: int) -> Tally:
+def deliver_watched(
+    settings: Settings, sink: Sink, notices: Sequence[Notice], recorded: dict[str, Outcome], attempts: int
+) -> Tally:
+    """`redeliver` with a bar on a terminal, until told to stop by a signal."""
     console = Console(stderr=True)
     columns = (TextColumn("delivering"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
     # Where the sink itself writes to the terminal, a bar would only be in its way.
@@ -142,11 +148,12 @@ def _deliver(settings: Settings, sink: Sink, notices: tuple[Notice, ...], found:
             bar.update(task, completed=done, pace=f"{done / max(1e-3, time.monotonic() - began):,.0f}/s")
 
         return redeliver(
-            settings, sink, notices, found.recorded, attempts=attempts, stop=stop_on_signals(), progress=progress
+            settings, sink, notices, recorded, attempts=attempts, stop=stop_on_signals(), progress=progress
         )
 
 
-def _sum_up(sink: str, tally: Tally) -> None:
+def sum_up(sink: str, tally: Tally) -> None:
+    """Says how it went."""
     click.echo(f"{sink}: {tally.delivered} of {tally.total} delivered", err=True)
     for words, count in tally.reasons():
         click.echo(f"  not delivered, {words}: {count}", err=True)

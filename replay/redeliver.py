@@ -93,11 +93,12 @@ def find(settings: Settings, sink: str, wanted: Wanted) -> Found:
     finally:
         records.close()
     ordered = sorted(notices.values(), key=lambda each: (each.instant, each.alert.seq))
-    return Found(tuple(ordered), _recorded(settings.kafka, settings.prefix, sink, wanted.span.begin - SKEW_MS), bad)
+    known = outcomes_recorded(settings.kafka, settings.prefix, sink, wanted.span.begin - SKEW_MS)
+    return Found(tuple(ordered), known, bad)
 
 
-def _recorded(kafka: KafkaSettings, prefix: str, sink: str, since: int) -> dict[str, Outcome]:
-    """The newest outcome of every delivery to the sink that ended at ``since`` or later."""
+def outcomes_recorded(kafka: KafkaSettings, prefix: str, sink: str, since: int) -> dict[str, Outcome]:
+    """The newest outcome of every delivery to the sink that ended at ``since`` or later. Raises `BrokerUnreachable`."""
     found: dict[str, Outcome] = {}
     records = Records(kafka, DELIVERIES.full_name(prefix), client_id="backsight-redeliver-log")
     try:
@@ -119,13 +120,18 @@ def _recorded(kafka: KafkaSettings, prefix: str, sink: str, since: int) -> dict[
 class Tally:
     """How it went. ``failed`` holds those that were not delivered, ``untried`` counts what was left when it ended.
 
-    ``stopped`` says why it ended before its time.
+    ``told`` are the ids of the delivered. ``stopped`` says why it ended before its time.
     """
 
     total: int
-    delivered: int = 0
+    told: set[str] = field(default_factory=set)
     failed: list[Ended] = field(default_factory=list)
     stopped: str | None = None
+
+    @property
+    def delivered(self) -> int:
+        """How many were delivered."""
+        return len(self.told)
 
     @property
     def ended(self) -> int:
@@ -162,7 +168,7 @@ async def tell(
     def one_ended(end: Ended) -> None:
         nonlocal failed_in_a_row
         if end.end.outcome == "delivered":
-            tally.delivered += 1
+            tally.told.add(end.notice.delivery_id)
             failed_in_a_row = 0
         else:
             tally.failed.append(end)
