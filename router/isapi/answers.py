@@ -164,7 +164,7 @@ def _answer(verdict: Verdict, status: int, detail: str) -> Answer:
         case "forbidden":
             return Answer("never", "unauthorized", f"not allowed for this user, or not there: {detail}")
         case "login":
-            return Answer("never", "unauthorized", f"no login that we know is offered: {detail}")
+            return Answer("never", "unauthorized", f"a login is wanted that we do not have: {detail}")
         case "redirect":
             return Answer("never", "redirect", detail)
         case "invalid":

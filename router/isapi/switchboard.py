@@ -21,8 +21,8 @@ from router.retry import ACCEPTED, Answer
 from runtime.logs import get_logger
 
 MOST_PAUSE_SECONDS: Final = 5.0
-HOPELESS_MS: Final = 60_000
-"""What a device will not turn off, and we never turned on, is asked again after as long."""
+USELESS_SECONDS: Final = 60.0
+"""A device that can do nothing for us, or will not turn off what we never turned on, is asked again after as long."""
 UNCLEAR: Final = ("timeout", "broken", "server_error")
 """After these the device may have obeyed or not."""
 
@@ -86,18 +86,20 @@ class Switchboard:
 
     async def turn_on(self, camera: str, alert_id: str) -> Answer:
         """An alert opens."""
-        async with self._one:
-            while True:
-                answer = await self._ready()
-                if answer.verdict != "done":
-                    return answer
-                action = self._actions[0]
-                reply = await self._raise(self._wiring.target(action, camera), alert_id)
-                if reply.verdict == "ok":
-                    self._proven.add(action)
-                if not self._gives_way(action, reply):
-                    self._changed.set()
-                    return reply.answer
+        try:
+            async with self._one:
+                while True:
+                    answer = await self._ready()
+                    if answer.verdict != "done":
+                        return answer
+                    action = self._actions[0]
+                    reply = await self._raise(self._wiring.target(action, camera), alert_id)
+                    if reply.verdict == "ok":
+                        self._proven.add(action)
+                    if not self._gives_way(action, reply):
+                        return reply.answer
+        finally:
+            self._changed.set()  # cancelled at the deadline too: the device may have obeyed
 
     async def turn_off(self, alert_id: str) -> Answer:
         """An alert resolves; what it alone kept on is turned off, when it has been on for long enough."""
@@ -111,6 +113,8 @@ class Switchboard:
             if not self._levels[target].alerts and end is not None:
                 await asyncio.sleep(max(0, end - monotonic_ms()) / 1000)
             async with self._one:
+                if must_be_on(self._levels[target], self._limits, monotonic_ms()):
+                    continue
                 reply = await self._agree(target)
             if reply.answer.verdict != "done":
                 return reply.answer
@@ -162,10 +166,11 @@ class Switchboard:
             reply = await self._agree(target)
             if reply.answer.verdict == "later" or reply.verdict in ("unsupported", "invalid"):
                 return reply
-        self._levels[target] = opened(self._levels[target], alert_id, monotonic_ms())
+        before = self._levels[target]
+        self._levels[target] = opened(before, alert_id, monotonic_ms())
         reply = await self._agree(target)
         if reply.answer.verdict != "done" and reply.answer.reason not in UNCLEAR:
-            self._levels[target] = ended(self._levels[target], alert_id)
+            self._levels[target] = before
         return reply
 
     async def _agree(self, target: Target) -> Reply:
@@ -188,7 +193,7 @@ class Switchboard:
         if reply.verdict == "reboot":
             self._log.warning("device_wants_a_restart", reason=reply.answer.detail)
         if reply.answer.verdict == "never" and self._levels[target].inherited:
-            self._hopeless[target] = monotonic_ms() + HOPELESS_MS
+            self._hopeless[target] = monotonic_ms() + round(USELESS_SECONDS * 1000)
         return reply
 
     async def _keep(self) -> None:
@@ -196,8 +201,12 @@ class Switchboard:
         pause = 0.0
         while True:
             self._changed.clear()
-            async with self._one:
-                failure = await self._lower_due()
+            try:
+                async with self._one:
+                    failure = await self._lower_due()
+            except Exception:  # a mistake of ours must not leave a siren on
+                self._log.exception("cannot_turn_off")
+                failure = Answer("later", "fault")
             if failure is None:
                 pause = 0.0
                 with contextlib.suppress(TimeoutError):
@@ -206,7 +215,8 @@ class Switchboard:
                 continue
             if not pause:
                 self._log.warning("cannot_turn_off", reason=failure.detail)
-            pause = min(max(1.0, pause * 2), MOST_PAUSE_SECONDS)
+            useless = failure.verdict == "never" and not self._levels
+            pause = USELESS_SECONDS if useless else min(max(1.0, pause * 2), MOST_PAUSE_SECONDS)
             await asyncio.sleep(pause)
 
     async def _lower_due(self) -> Answer | None:
@@ -230,9 +240,9 @@ class Switchboard:
 
     def _until_due(self) -> float | None:
         """Seconds until something must be off, or is asked again; None when nothing is."""
-        ends = list(self._hopeless.values())
-        for level in self._levels.values():
-            end = off_at(level, self._limits)
+        ends = []
+        for target, level in self._levels.items():
+            end = self._hopeless.get(target) if level.inherited else off_at(level, self._limits)
             if level.told is not False and end is not None:
                 ends.append(end)
         return max(0.0, (min(ends) - monotonic_ms()) / 1000) if ends else None

@@ -212,7 +212,9 @@ class FakeNvr:
         refused = self._refused(method, path, headers.get("authorization", ""))
         if refused is not None:
             return 401, *refused
-        self.asked.append((method, path, body))
+        with self._told:
+            self.asked.append((method, path, body))
+            self._told.notify_all()
         if self.huge:
             return 200, [], b"<" * (32 * 1024 * 1024)
         if method == "GET":
