@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from router.breaker import BreakerPolicy
 from router.lanes import Ended, Lanes
 from router.retry import RetryPolicy
 from router.sinks import Notice, Sink, SinkGone
@@ -25,7 +26,7 @@ class DeliveryThread(threading.Thread):
         super().__init__(name=f"sink-{sink.name}", daemon=True)
         self.loop = asyncio.new_event_loop()
         self._sink = sink
-        self.lanes = Lanes(sink, policy, ended=ended, gone=ended, concurrency=sink.lanes)
+        self.lanes = Lanes(sink, policy, ended=ended, gone=ended, concurrency=sink.lanes, breaker=BreakerPolicy())
 
     def run(self) -> None:
         """The thread's own; use `start`."""

@@ -1,22 +1,24 @@
 """Several alerts on their way to one sink at once, the phases of each in their order.
 
 An alert has a lane of its own while something of it waits: its resolve starts when its opening has ended. An alert
-that waits for its next attempt holds up no other. Nothing here knows of Kafka: notices come in, ends go out.
-Lives in one event loop.
+that waits for its next attempt holds up no other. While the receiver is left alone (`router.breaker`) nothing is
+attempted and everything waits. Nothing here knows of Kafka: notices come in, ends go out. Lives in one event loop.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from router.breaker import CLOSED, BreakerPolicy, State, after, begun, lets_through
 from router.retry import TOO_OLD, Again, Answer, End, RetryPolicy, decide, too_old
 from router.sinks import Notice, Sink, SinkGone
 from router.trouble import Trouble
 from runtime.logs import get_logger
-from runtime.metrics import DELIVERY_ATTEMPTS
+from runtime.metrics import DELIVERY_ATTEMPTS, SINK_BREAKER_OPEN, SINK_DISABLED
 from runtime.redact import redact
 
 CONCURRENCY: Final = 16
@@ -50,7 +52,10 @@ class _Lane:
 
 
 class Lanes:
-    """The lanes of one sink. ``ended`` is called with every end, ``gone`` when the sink can deliver no more."""
+    """The lanes of one sink. ``ended`` is called with every end, ``gone`` when the sink can deliver no more.
+
+    ``breaker`` None: the receiver is never left alone.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Lanes:
         clock: Callable[[], int] = wall_clock,
         dice: Callable[[], float] = random.random,
         concurrency: int = CONCURRENCY,
+        breaker: BreakerPolicy | None = None,
     ) -> None:
         self._sink = sink
         self._policy = policy
@@ -71,6 +77,11 @@ class Lanes:
         self._dice = dice
         self._lanes: dict[str, _Lane] = {}
         self._room = asyncio.Semaphore(concurrency)
+        self._breaker_policy = breaker
+        self._breaker_changed = asyncio.Event()
+        self.breaker = CLOSED
+        if breaker is not None:
+            self._show("closed")
         self.trouble = Trouble(log, sink.name, clock)
 
     def offer(self, notice: Notice) -> None:
@@ -118,10 +129,14 @@ class Lanes:
         first_at = last_at = self._clock()
         detail = ""
         while True:
+            await self._let_through(notice)
             async with self._room:
                 now = self._clock()
                 if too_old(self._policy, instant=notice.instant, now=now):
                     return Ended(notice, TOO_OLD, detail, attempts, first_at, last_at)
+                if not lets_through(self.breaker, now):  # it opened while there was no room
+                    continue
+                self.breaker = begun(self.breaker)
                 attempts, last_at = attempts + 1, now
                 first_at = now if attempts == 1 else first_at
                 lane.attempting = True
@@ -159,7 +174,42 @@ class Lanes:
             log.exception("sink_fault", sink=self._sink.name, delivery_id=notice.delivery_id)
             return Answer("later", "fault", redact(f"{type(error).__name__}: {error}"))
 
+    async def _let_through(self, notice: Notice) -> None:
+        """Waits for the breaker, or until the notice is too old."""
+        while not lets_through(self.breaker, now := self._clock()):
+            times = [] if self._policy.max_age_ms is None else [notice.instant + self._policy.max_age_ms + 1]
+            if self.breaker.state == "open":
+                times.append(self.breaker.probe_at)
+            if times and min(times) <= now:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout((min(times) - now) / 1000 if times else None):
+                    await self._breaker_changed.wait()
+
+    def _judge(self, answer: Answer) -> None:
+        """Opens or closes the breaker."""
+        if self._breaker_policy is None:
+            return
+        before, self.breaker = self.breaker, after(self.breaker, answer, self._breaker_policy, self._clock())
+        state = self.breaker.state
+        if state == before.state:
+            return
+        self._breaker_changed.set()
+        self._breaker_changed = asyncio.Event()
+        self._show(state)
+        if state == "disabled":
+            log.error("sink_disabled", sink=self._sink.name, reason=answer.reason, until="the router begins again")
+        elif state == "closed":
+            log.info("breaker_closed", sink=self._sink.name)
+        elif before.state == "closed":
+            log.warning("breaker_opened", sink=self._sink.name, reason=answer.reason, detail=answer.detail)
+
+    def _show(self, state: State) -> None:
+        SINK_BREAKER_OPEN.labels(self._sink.name).set(state != "closed")
+        SINK_DISABLED.labels(self._sink.name).set(state == "disabled")
+
     def _report(self, answer: Answer) -> None:
+        self._judge(answer)
         DELIVERY_ATTEMPTS.labels(self._sink.name, answer.reason).inc()
         if answer.verdict == "done":
             self.trouble.succeeded()

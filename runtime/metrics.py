@@ -66,6 +66,15 @@ END_TO_END = Histogram(
     "backsight_end_to_end_latency_seconds", "delivery minus the alert's instant", ["sink"], buckets=_AGES
 )
 SINK_PENDING = Gauge("backsight_sink_pending", "alerts read and not yet delivered", ["sink"])
+CONFIG_RELOAD_OK = Gauge(
+    "backsight_config_reload_ok", "1 while routes.yaml as it is written is in force, 0 while it was refused"
+)
+SINK_BREAKER_OPEN = Gauge("backsight_sink_breaker_open", "1 while a failing receiver is left alone", ["sink"])
+SINK_DISABLED = Gauge("backsight_sink_disabled", "1 from a receiver's 410 until the router begins again", ["sink"])
+
+# Evidence
+EVIDENCE = Counter("backsight_evidence_total", "opened alerts whose evidence was looked for", ["outcome"])
+EVIDENCE_BYTES = Counter("backsight_evidence_bytes_total", "bytes of the pictures and clips kept as evidence")
 
 # API
 API_REQUESTS = Counter("backsight_api_requests_total", "requests answered, probes left out", ["status"])

@@ -1,9 +1,11 @@
 """Several alerts under way at once, the phases of each in their order."""
 
 import asyncio
+import time
 
 import pytest
 
+from router.breaker import BreakerPolicy
 from router.lanes import Ended, Lanes
 from router.retry import ACCEPTED, Answer, End, RetryPolicy
 from router.sinks import Notice, SinkGone
@@ -50,7 +52,7 @@ class Scripted:
 class Story:
     """Lanes with a sink, a clock that moves only when told, and everything that ended."""
 
-    def __init__(self, sink, *, max_age_ms=None, concurrency=16):
+    def __init__(self, sink, *, max_age_ms=None, concurrency=16, breaker=None):
         self.now = OPENED_AT
         self.ended: list[Ended] = []
         self.gone = []
@@ -58,7 +60,7 @@ class Story:
         policy = RetryPolicy(max_age_ms=max_age_ms, first_ms=1, longest_ms=1)
         self.lanes = Lanes(
             sink, policy, ended=self.keep, gone=self.leave, clock=lambda: self.now, dice=lambda: 0.0,
-            concurrency=concurrency,
+            concurrency=concurrency, breaker=breaker,
         )  # fmt: skip
 
     def keep(self, ended):
@@ -220,3 +222,54 @@ async def test_a_failing_sink_is_logged_once_and_counted(repeats, caplog):
     await story.until(1)
     assert story.ended[0].attempts == repeats + 1
     assert story.lanes.trouble.since is None
+
+
+# The breaker
+
+
+def letters(count):
+    return [notice(opened(number)) for number in range(count)]
+
+
+class Moving(Story):
+    """A story whose clock goes on by itself."""
+
+    def __init__(self, sink, **rest):
+        super().__init__(sink, **rest)
+        self.began = time.monotonic()
+        self.lanes._clock = lambda: OPENED_AT + round((time.monotonic() - self.began) * 1000)
+
+
+async def test_while_the_breaker_is_open_one_attempt_probes_and_nothing_is_lost():
+    five = letters(5)
+    sink = Scripted({each.delivery_id: [UNAVAILABLE, UNAVAILABLE] for each in five})
+    story = Moving(sink, breaker=BreakerPolicy(failures=5, probe_every_ms=50))
+    for each in five:
+        story.lanes.offer(each)
+    await story.until(5)
+    assert time.monotonic() - story.began >= 5 * 0.05, "the five second attempts each had to wait for a probe"
+    assert sorted(story.outcomes) == sorted((each.delivery_id, "delivered") for each in five)
+    assert story.lanes.breaker.state == "closed"
+
+
+async def test_a_sink_whose_receiver_is_gone_attempts_nothing_more_and_alerts_still_grow_old():
+    first, second = letters(2)
+    sink = Scripted({first.delivery_id: [Answer("never", "gone", "410")]})
+    story = Moving(sink, max_age_ms=200, breaker=BreakerPolicy(probe_every_ms=1))
+    story.lanes.offer(first)
+    await story.until(1)
+    story.lanes.offer(second)
+    await story.until(2)
+    assert story.outcomes == [(first.delivery_id, "refused"), (second.delivery_id, "expired")]
+    assert sink.attempts == [first.delivery_id]
+
+
+async def test_what_waits_for_the_breaker_can_be_withdrawn():
+    first, second = letters(2)
+    sink = Scripted({first.delivery_id: [Answer("later", "unauthorized", "401")]})
+    story = Story(sink, breaker=BreakerPolicy())
+    story.lanes.offer(first)
+    await sink.attempted(1)
+    story.lanes.offer(second)
+    await asyncio.wait_for(story.lanes.withdraw(), 5)
+    assert (story.ended, sink.attempts) == ([], [first.delivery_id])
