@@ -86,7 +86,7 @@ def demo(duration: float, cameras: int, seed: int, keep: bool, rtsp: bool | None
     finally:
         scene.close()
         if keep:
-            console.print(f"kept: {folder}", highlight=False)
+            console.print(f"kept: {folder}; its Kafka again: backsight kafka up --data {folder}/kafka", highlight=False)
         else:
             scene.remove()
     sys.exit(code)

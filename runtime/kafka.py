@@ -188,7 +188,9 @@ def log_span(client: Consumer, partition: TopicPartition, seconds: float = 10.0)
             return int(low), int(high)
         except KafkaException as error:
             if time.monotonic() > deadline:
-                raise BrokerUnreachable(f"{partition.topic}: {error.args[0].str()}") from None
+                missing = error.args[0].code() == KafkaError._UNKNOWN_PARTITION
+                hint = "; `backsight topics apply` makes the topics" if missing else ""
+                raise BrokerUnreachable(f"{partition.topic}: {error.args[0].str()}{hint}") from None
             time.sleep(0.1)
 
 
