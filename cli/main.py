@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "inference": ("cli.inference", "inference", "Frames to the topic detections."),
     "rules": ("cli.rules", "rules", "Detections to the topic alerts."),
     "router": ("cli.router", "router", "Alerts to whom they concern."),
+    "evidence": ("cli.evidence", "evidence", "The picture of every opened alert."),
     "api": ("cli.api", "api", "The HTTP API: /health, /infer, /config/…"),
     "replay": ("cli.replay", "replay", "Judge history again, and show the difference."),
     "shadow": ("cli.shadow", "shadow", "Run a candidate rois.yaml live beside the active rules."),

@@ -20,8 +20,8 @@ from runtime.kafka import BrokerUnreachable, KafkaError, KafkaException, TopicPa
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_DEVICE, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
 from runtime.metrics import MODEL_INFO
-from runtime.picture_memory import BadStore
 from runtime.settings import Settings
+from runtime.store import BadStore
 from schemas.problems import BadDocument
 from schemas.topics import DETECTIONS, FRAMES
 

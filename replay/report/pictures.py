@@ -7,11 +7,11 @@ from inference.keeping import small
 from inference.pictures import BadPicture, read_head
 from replay.diff import Difference
 from replay.report.drawing import Picture, evidence_of
-from replay.report.frames import Frame
 from replay.report.words import lasting
 from rules.kinds import PictureSize
+from runtime.frame_records import Frame
 from runtime.kafka import BrokerUnreachable
-from runtime.picture_memory import StoreTrouble
+from runtime.store import StoreTrouble
 from schemas.messages import Evidence, FrameRef
 
 WIDEST: Final = 1280
@@ -20,7 +20,7 @@ QUALITY: Final = 82
 
 
 class Frames(Protocol):
-    """`replay.report.frames.FrameRecords`."""
+    """`runtime.frame_records.FrameRecords`."""
 
     def read(self, refs: Iterable[FrameRef]) -> Iterator[tuple[FrameRef, Frame]]:
         """The frames that are still there. Raises `BrokerUnreachable`."""

@@ -15,13 +15,14 @@ from replay.comparison import Comparison
 from replay.diff import KINDS, SIGNS
 from replay.report.cards import Href
 from replay.report.drawing import Picture
-from replay.report.frames import FrameRecords
 from replay.report.page import Page, chosen, page_of
 from replay.report.pictures import PictureFinder
 from replay.report.words import moment
+from runtime.frame_records import FrameRecords
 from runtime.marks import read_marks
-from runtime.picture_memory import BadStore, PictureMemory
+from runtime.picture_memory import PictureMemory
 from runtime.settings import Settings
+from runtime.store import BadStore
 
 MOST_INSIDE: Final = 10 * 1024 * 1024
 """Bytes of pictures that lie within the page; more lie beside it."""
@@ -47,7 +48,7 @@ def write_report(settings: Settings, comparison: Comparison, folder: Path) -> Pa
         memory = PictureMemory(kept.url, settings.prefix)
     except BadStore as bad:
         troubles.append(f"the picture memory could not be read: {bad}")
-    with closing(FrameRecords(settings.kafka)) as frames:
+    with closing(FrameRecords(settings.kafka, "backsight-report")) as frames:
         finder = PictureFinder(frames, memory, max(NEAR_MS, round(2 * kept.every_seconds * 1000)))
         pictures = finder.find([comparison.differences[place] for place in places])
     href = place_pictures([each for each in pictures if each is not None], folder)

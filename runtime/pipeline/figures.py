@@ -15,6 +15,7 @@ class Figures(NamedTuple):
     detections: float
     alerts: float
     delivered: float
+    evidence: float
     dropped: float
     skipped: float
     dead_letters: float
@@ -60,6 +61,7 @@ def summarise(samples: Mapping[str, Iterable[Sample]]) -> Figures:
         detections=total("backsight_stage_records_total", stage="inference"),
         alerts=total("backsight_alerts_total"),
         delivered=total("backsight_deliveries_total", outcome="delivered"),
+        evidence=total("backsight_evidence_total", outcome="kept"),
         dropped=total("backsight_camera_frames_dropped_total"),
         skipped=total("backsight_frames_skipped_total"),
         dead_letters=total("backsight_dead_letters_total"),
@@ -79,6 +81,7 @@ def as_table(figures: Figures, states: Mapping[str, str]) -> Table:
         "inference": f"{figures.detections:.0f} detection events, {figures.skipped:.0f} skipped",
         "rules": f"{figures.alerts:.0f} alerts",
         "router": f"{figures.delivered:.0f} delivered",
+        "evidence": f"{figures.evidence:.0f} kept",
     }
     for stage, state in states.items():
         age = figures.ages.get(stage)

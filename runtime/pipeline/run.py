@@ -102,7 +102,7 @@ def _with_kafka(options: UpOptions, kafka: KafkaSettings, stop: Stop) -> int:
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "BACKSIGHT_CONFIGS": str(options.configs),
         "BACKSIGHT_PREFIX": options.prefix,
-        **_own_pictures(options),
+        **_own_stores(options),
     }
     pipe = None if options.show_alert is None else _AlertPipe(options.show_alert)
     stages = _stages(options, environ, sys.stdout.fileno() if pipe is None else pipe.writing)
@@ -117,7 +117,7 @@ def _with_kafka(options: UpOptions, kafka: KafkaSettings, stop: Stop) -> int:
         if options.before_end is not None and code == EXIT_OK:
             options.before_end(kafka)
     finally:
-        for name in ("ingest", "inference", "rules", "router", "api"):
+        for name in ("ingest", "inference", "rules", "router", "evidence", "api"):
             if name in stages:
                 stages[name].tell_to_stop()
                 stages[name].wait_stopped()
@@ -127,7 +127,13 @@ def _with_kafka(options: UpOptions, kafka: KafkaSettings, stop: Stop) -> int:
 
 
 def _stages(options: UpOptions, environ: Mapping[str, str], alerts_to: int) -> dict[str, StageProcess]:
-    commands = {"router": ["router"], "rules": ["rules", "run"], "inference": ["inference"], "ingest": ["ingest"]}
+    commands = {
+        "evidence": ["evidence"],
+        "router": ["router"],
+        "rules": ["rules", "run"],
+        "inference": ["inference"],
+        "ingest": ["ingest"],
+    }
     if options.api:
         commands = {"api": ["api"], **commands}
     stages: dict[str, StageProcess] = {}
@@ -137,13 +143,16 @@ def _stages(options: UpOptions, environ: Mapping[str, str], alerts_to: int) -> d
     return stages
 
 
-def _own_pictures(options: UpOptions) -> dict[str, str]:
-    """The picture memory lies with everything else of this run, unless somebody said where."""
+def _own_stores(options: UpOptions) -> dict[str, str]:
+    """Pictures and evidence lie with everything else of this run, unless somebody said where."""
     settings = options.checked.settings
     assert settings is not None, "run_up is called with documents that check"
-    if "url" in settings.services.picture_memory.model_fields_set:
-        return {}
-    return {"PICTURE_MEMORY_URL": str(options.data / "pictures")}
+    told = settings.services
+    own = {
+        "PICTURE_MEMORY_URL": (told.picture_memory, options.data / "pictures"),
+        "EVIDENCE_URL": (told.evidence, options.data / "evidence"),
+    }
+    return {name: str(folder) for name, (section, folder) in own.items() if "url" not in section.model_fields_set}
 
 
 def _apply_rois(options: UpOptions, kafka: KafkaSettings) -> None:
@@ -213,6 +222,7 @@ def _drain(options: UpOptions, kafka: KafkaSettings, stages: Mapping[str, StageP
         (FRAMES, "inference"),
         (DETECTIONS, "rules"),
         (ALERTS, f"router.{_sink(options)}"),
+        (ALERTS, "evidence"),
     )
     codes: list[int] = []
 

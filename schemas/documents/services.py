@@ -1,8 +1,8 @@
 """`services.yaml`: how the stages run. The environment wins over it (see `runtime.settings`)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from schemas.documents.reading import Document
 
@@ -70,6 +70,36 @@ class PictureMemorySettings(Document):
     )
 
 
+class EvidenceSettings(Document):
+    """The picture of every alert, and the links under which people see it."""
+
+    url: str = Field(
+        default="var/evidence",
+        min_length=1,
+        repr=False,
+        description="a folder, or a URL for which fsspec has a driver; it may hold a password: never shown",
+    )
+    days: int = Field(default=90, ge=1, le=3650, description="how long the evidence of an alert is kept")
+    quality: int = Field(default=85, ge=30, le=100, description="of the JPEG with what was seen drawn in")
+    clip_before_seconds: float = Field(default=5.0, ge=0, le=120)
+    clip_after_seconds: float = Field(default=10.0, ge=0, le=120)
+    base_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="under which receivers of alerts reach the API; with it every delivery links the evidence",
+    )
+    sign_secret: SecretStr | None = Field(
+        default=None, min_length=16, description="signs the links; with it pictures need a link, but on this machine"
+    )
+    link_hours: float = Field(default=168.0, gt=0, le=24 * 366, description="how long a link works")
+
+    @model_validator(mode="after")
+    def _links_are_signed(self) -> Self:
+        if self.base_url is not None and self.sign_secret is None:
+            raise ValueError("base_url makes links, which need sign_secret (EVIDENCE_SIGN_SECRET)")
+        return self
+
+
 class ApiSettings(Document):
     """The HTTP API."""
 
@@ -80,6 +110,7 @@ class ApiSettings(Document):
     )
     max_upload_bytes: int = Field(default=10 * 1024 * 1024, gt=0)
     max_pixels: int = Field(default=40_000_000, gt=0)
+    alert_days: int = Field(default=30, ge=1, le=90, description="how far back the list of alerts goes")
 
 
 class Services(Document):
@@ -89,4 +120,5 @@ class Services(Document):
     rules: RulesSettings = RulesSettings()
     alerting: AlertingSettings = AlertingSettings()
     picture_memory: PictureMemorySettings = PictureMemorySettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     api: ApiSettings = ApiSettings()

@@ -19,9 +19,10 @@ from inference.pictures import read_head
 from inference.remembering import Due
 from runtime.configs import Checked
 from runtime.metrics import PICTURES_DROPPED, PICTURES_KEPT
-from runtime.picture_memory import BadStore, PictureMemory, StoreTrouble, folders_of, name_of
-from runtime.pipeline.run import UpOptions, _own_pictures
+from runtime.picture_memory import PictureMemory, folders_of, name_of
+from runtime.pipeline.run import UpOptions, _own_stores
 from runtime.settings import load_settings
+from runtime.store import BadStore, StoreTrouble
 from schemas.documents.rois import Rois
 from schemas.problems import BadDocument
 from schemas.topics import DAY, HOUR
@@ -180,7 +181,7 @@ def test_a_store_that_cannot_be_reached_is_said_without_credentials(monkeypatch:
     def refused(url: str) -> None:
         raise ConnectionRefusedError(f"could not connect to {url}")
 
-    monkeypatch.setattr("runtime.picture_memory.fsspec.url_to_fs", refused)
+    monkeypatch.setattr("runtime.store.fsspec.url_to_fs", refused)
     memory = PictureMemory("ftp://u:s3cretX@host/pictures")
     for ask in (lambda: memory.find("gate", AT, 1), lambda: memory.keep("gate", AT, b""), lambda: memory.forget(AT)):
         with pytest.raises(StoreTrouble, match=r"ftp://\*\*\*@host/pictures could not") as trouble:
@@ -345,5 +346,5 @@ def test_up_keeps_pictures_beside_its_other_data_unless_told_where(
 ) -> None:
     checked = Checked([], [], (), Rois(), load_settings(tmp_path, environ))
     options = UpOptions(configs=tmp_path, data=tmp_path / "data", checked=checked, environ=environ)
-    expected = {"PICTURE_MEMORY_URL": str(tmp_path / "data" / "pictures")} if own else {}
-    assert _own_pictures(options) == expected
+    expected = str(tmp_path / "data" / "pictures") if own else None
+    assert _own_stores(options).get("PICTURE_MEMORY_URL") == expected

@@ -8,11 +8,12 @@ import pytest
 from msgspec import structs
 
 from replay.diff import Difference
-from replay.report.frames import Frame
 from replay.report.pictures import WIDEST, PictureFinder
 from rules.kinds import PictureSize
+from runtime.frame_records import Frame
 from runtime.kafka import BrokerUnreachable
-from runtime.picture_memory import PictureMemory, StoreTrouble
+from runtime.picture_memory import PictureMemory
+from runtime.store import StoreTrouble
 from schemas.frames import FrameHead
 from schemas.messages import Alert, FrameRef
 from tests.support.comparisons import BEGIN, comparison, raised

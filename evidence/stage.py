@@ -1,0 +1,265 @@
+"""The evidence stage: `alerts` → the evidence store, in the consumer group `evidence`.
+
+A frame is taken from its topic as soon as its alert is read, and waits in memory while the store is away; so evidence
+is not lost to retention while a store has a bad hour. An offset is committed when the alert before it is kept.
+"""
+
+import time
+from collections import deque
+from contextlib import closing
+from typing import Final, NamedTuple
+
+from evidence.keeping import Evidence, evidence_of, roi_in
+from evidence.store import EvidenceStore
+from runtime.frame_records import FrameRecords
+from runtime.health import Health
+from runtime.kafka import (
+    BrokerUnreachable,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+    admin,
+    consumer,
+    wait_for_broker,
+)
+from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Stop
+from runtime.logs import get_logger
+from runtime.metrics import EVIDENCE, EVIDENCE_BYTES, EVIDENCE_TROUBLE, LAG_RECORDS, STAGE_RECORDS
+from runtime.repeated import Repeated
+from runtime.revisions import RevisionLog
+from runtime.settings import Settings
+from runtime.store import BadStore, StoreTrouble
+from schemas.codec import decode
+from schemas.effective import RoiRules
+from schemas.messages import Alert
+from schemas.problems import Undecodable
+from schemas.topics import ALERTS, DAY, FRAMES, ROI_REVISIONS
+
+GROUP: Final = "evidence"
+MOST_WAITING: Final = 64
+"""Alerts with their frames in memory while the store is away; with frames of 200 kB that is 26 MB."""
+AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+COMMIT_SECONDS: Final = 1.0
+FORGET_EVERY_SECONDS: Final = 3600.0
+STUCK_SECONDS: Final = 120.0
+
+log = get_logger(__name__)
+
+
+class _Waiting(NamedTuple):
+    """A record that was read, and what is to be kept of it; None where it asks for nothing."""
+
+    record: Message
+    alert: Alert | None
+    evidence: Evidence | None
+
+
+class EvidenceStage:
+    """Reads alerts in order and keeps what opened them."""
+
+    def __init__(self, settings: Settings, store: EvidenceStore, health: Health) -> None:
+        self._told = settings.services.evidence
+        self._store = store
+        self._health = health
+        self._alerts = ALERTS.full_name(settings.prefix)
+        self._consumer: Consumer = consumer(
+            settings.kafka,
+            f"{settings.prefix}{GROUP}",
+            "backsight-evidence",
+            max_poll_interval_ms=600_000,
+            queued_max_messages_kbytes=4096,
+        )
+        self._frames = FrameRecords(settings.kafka, "backsight-evidence-frames")
+        self._revisions = RevisionLog(settings.kafka, settings.prefix, "backsight-evidence-revisions")
+        self._waiting: deque[_Waiting] = deque()
+        self._paused = False
+        self._failures = 0
+        self._failed_since: float | None = None
+        self._done: dict[int, int] = {}
+        self._again_at = self._forget_at = self._commit_at = 0.0
+        self._trouble = Repeated(log, "evidence_not_kept")
+
+    def run(self, stop: Stop) -> int:
+        """Until ``stop`` is set; answers an exit code."""
+        self._health.check("store", self._stuck)
+        self._consumer.subscribe([self._alerts], on_revoke=self._revoked, on_lost=self._lost)
+        with closing(self._consumer), closing(self._frames), closing(self._revisions):
+            while not stop.is_set():
+                self._health.beat()
+                fault = self._take()
+                if fault is not None:
+                    return fault
+                self._keep()
+                if time.monotonic() >= self._commit_at:
+                    self._commit(wait=False)
+                self._forget()
+            self._again_at = 0.0
+            self._keep()
+            self._commit(wait=True)
+        return EXIT_OK
+
+    def _take(self) -> int | None:
+        """Reads one alert, and its frame with it. Answers an exit code where the stage cannot go on."""
+        full = len(self._waiting) >= MOST_WAITING
+        if full != self._paused:
+            (self._consumer.pause if full else self._consumer.resume)(self._consumer.assignment())
+            self._paused = full
+        record = self._consumer.poll(0.2)
+        if record is None:
+            return None
+        error = record.error()
+        if error is None:
+            self._waiting.append(self._looked_up(record))
+            return None
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART or error.fatal():
+            log.error("evidence_stopped", reason=error.str())
+            return EXIT_BROKER
+        log.warning("consume_trouble", code=error.name(), reason=error.str())
+        return None
+
+    def _looked_up(self, record: Message) -> _Waiting:
+        try:
+            alert = decode(Alert, record.value(), record.headers() or [])
+        except Undecodable as undecodable:
+            # The router puts it on dead-letters; one copy there is enough.
+            log.warning("alert_undecodable", reason=undecodable.reason, offset=record.offset())
+            return _Waiting(record, None, None)
+        too_old = alert.opened_at < _now() - self._told.days * DAY
+        if alert.phase != "opened" or too_old:
+            return _Waiting(record, None, None)
+        try:
+            return _Waiting(record, alert, self._evidence(alert))
+        except BrokerUnreachable as unreachable:
+            self._failed(str(unreachable))
+            return _Waiting(record, alert, None)
+
+    def _evidence(self, alert: Alert) -> Evidence:
+        return evidence_of(alert, self._frames, self._roi, self._told.quality)
+
+    def _roi(self, alert: Alert) -> RoiRules | None:
+        roi = roi_in(self._revisions.history.of(alert.camera_id), alert)
+        if roi is None:
+            self._revisions.refresh()
+            roi = roi_in(self._revisions.history.of(alert.camera_id), alert)
+        return roi
+
+    def _keep(self) -> None:
+        """Keeps what waits, in order, and commits it."""
+        while self._waiting and time.monotonic() >= self._again_at:
+            record, alert, evidence = self._waiting[0]
+            try:
+                if alert is not None:
+                    self._keep_one(alert, self._evidence(alert) if evidence is None else evidence)
+            except (StoreTrouble, BrokerUnreachable) as error:
+                self._failed(str(error))
+                return
+            self._failures, self._failed_since = 0, None
+            self._waiting.popleft()
+            STAGE_RECORDS.labels("evidence").inc()
+            self._done[record.partition()] = record.offset() + 1
+
+    def _keep_one(self, alert: Alert, evidence: Evidence) -> None:
+        known = self._store.account(alert.alert_id, alert.opened_at)
+        if known is not None and (known.missing is None or evidence.drawn is None):
+            return
+        if evidence.clean is not None and evidence.drawn is not None:
+            self._store.put(alert.alert_id, alert.opened_at, "clean.jpg", evidence.clean)
+            self._store.put(alert.alert_id, alert.opened_at, "evidence.jpg", evidence.drawn)
+            EVIDENCE_BYTES.inc(len(evidence.clean) + len(evidence.drawn))
+        else:
+            log.warning("evidence_missing", alert=alert.alert_id, camera=alert.camera_id, reason=evidence.missing)
+        self._store.write_account(evidence.account(alert, _now()))
+        EVIDENCE.labels("kept" if evidence.missing is None else "missing").inc()
+
+    def _commit(self, *, wait: bool) -> None:
+        self._commit_at = time.monotonic() + COMMIT_SECONDS
+        if not self._done:
+            return
+        places = [TopicPartition(self._alerts, number, offset) for number, offset in self._done.items()]
+        self._done = {}
+        try:
+            self._consumer.commit(offsets=places, asynchronous=not wait)
+        except KafkaException as error:  # made good by the next one; what is looked at again is kept once
+            log.warning("commit_failed", reason=error.args[0].str())
+        LAG_RECORDS.labels("evidence").set(len(self._waiting) + sum(map(self._left, places)))
+
+    def _left(self, place: TopicPartition) -> int:
+        _, end = self._consumer.get_watermark_offsets(place, cached=True)
+        return max(0, int(end) - int(place.offset))
+
+    def _failed(self, reason: str) -> None:
+        now = time.monotonic()
+        self._again_at = now + AGAIN_SECONDS[min(self._failures, len(AGAIN_SECONDS) - 1)]
+        self._failures += 1
+        self._failed_since = self._failed_since or now
+        EVIDENCE_TROUBLE.inc()
+        self._trouble.happened(round(now * 1000), reason=reason, waiting=len(self._waiting))
+
+    def _stuck(self) -> str | None:
+        since = self._failed_since
+        failed = 0.0 if since is None else time.monotonic() - since
+        return f"evidence could not be kept for {failed:.0f} s" if failed > STUCK_SECONDS else None
+
+    def _forget(self) -> None:
+        if time.monotonic() < self._forget_at:
+            return
+        self._forget_at = time.monotonic() + FORGET_EVERY_SECONDS
+        try:
+            gone = self._store.forget(_now() - self._told.days * DAY)
+        except StoreTrouble as error:  # tried again in an hour
+            log.warning("evidence_not_forgotten", reason=str(error))
+            return
+        if gone:
+            log.info("evidence_forgotten", files=gone)
+
+    def _revoked(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        self._commit(wait=True)
+        self._lost(client, partitions)
+
+    def _lost(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {each.partition for each in partitions}
+        self._done = {number: offset for number, offset in self._done.items() if number not in gone}
+        self._waiting = deque(each for each in self._waiting if each.record.partition() not in gone)
+
+
+def run(settings: Settings, stop: Stop) -> int:
+    """Keeps evidence until ``stop`` is set; answers the process's exit code."""
+    try:
+        store = EvidenceStore(settings.services.evidence.url, settings.prefix)
+    except BadStore as bad:
+        log.error("bad_setting", place="services.yaml: evidence.url (EVIDENCE_URL)", problem=str(bad))
+        return EXIT_CONFIG
+    health = Health("evidence")
+    try:
+        wait_for_broker(settings.kafka)
+        _check_topics(settings)
+        if settings.health_port is not None:
+            health.serve(settings.health_port)
+        log.info("evidence_started", topic=ALERTS.full_name(settings.prefix))
+        return EvidenceStage(settings, store, health).run(stop)
+    except BrokerUnreachable as unreachable:
+        log.error("broker_unreachable", reason=str(unreachable))
+        return EXIT_BROKER
+    except Exception:
+        log.exception("evidence_broke")
+        return EXIT_FAULT
+    finally:
+        health.close()
+
+
+def _check_topics(settings: Settings) -> None:
+    try:
+        found = admin(settings.kafka, "backsight-evidence").list_topics(timeout=10).topics
+    except KafkaException as error:
+        raise BrokerUnreachable(error.args[0].str()) from None
+    missing = [
+        name for topic in (ALERTS, FRAMES, ROI_REVISIONS) if (name := topic.full_name(settings.prefix)) not in found
+    ]
+    if missing:
+        raise BrokerUnreachable(f"there is no topic {' or '.join(missing)}; `backsight topics apply` creates them")
+
+
+def _now() -> int:
+    return round(time.time() * 1000)
