@@ -1,7 +1,10 @@
 """What the router is told to do: `routes.yaml`, or the one sink that `ALERTING_PROTOCOL` names."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -9,6 +12,7 @@ from pydantic import SecretStr
 
 from router.routing import Node, compile_routes, one_sink
 from router.sinks import Sink, known_sinks, one_line_sink, open_sink
+from runtime.configs import expand
 from runtime.settings import Settings
 from schemas.documents.cameras import Cameras
 from schemas.documents.reading import read_document, read_yaml
@@ -16,12 +20,14 @@ from schemas.documents.routes import Routes
 from schemas.problems import BadDocument, Problem
 
 ROUTES = "routes.yaml"
+CAMERAS = "cameras.yaml"
 
 
 class Configuration(NamedTuple):
     """The tree of routes, the sinks that it names, and each camera's site (`site` where a camera has none).
 
     ``unused`` are sinks that no route names. ``words`` says where it came from; ``warnings`` are doubts for a person.
+    ``written`` holds a digest of each sink's entry, secrets filled in: it changes when the entry does.
     """
 
     tree: Node
@@ -31,16 +37,23 @@ class Configuration(NamedTuple):
     site: str
     words: str
     warnings: tuple[Problem, ...] = ()
+    written: Mapping[str, bytes] = MappingProxyType({})
 
     def site_of(self, camera_id: str) -> str:
         """The camera's site."""
         return self.sites.get(camera_id, self.site)
 
 
-def load_router(settings: Settings, environ: Mapping[str, str]) -> Configuration:
-    """Reads `routes.yaml` of the configuration folder; without one, the settings. Raises `BadDocument`."""
+def load_router(settings: Settings, environ: Mapping[str, str], before: Configuration | None = None) -> Configuration:
+    """Reads `routes.yaml` of the configuration folder; without one, the settings. Raises `BadDocument`.
+
+    A sink that ran by ``before`` and whose entry has not changed is the same object. The sites are those of ``before``
+    where `cameras.yaml` does not read.
+    """
     file = settings.configs / ROUTES
-    sites, site = _sites(settings.configs), settings.services.alerting.site
+    site, sites = settings.services.alerting.site, _sites(settings.configs)
+    if sites is None:
+        sites = {} if before is None else before.sites
     if not file.exists():
         sink = one_line_sink(settings.services.alerting)
         return Configuration(one_sink(sink.name), (sink,), (), sites, site, f"ALERTING_PROTOCOL={sink.kind}")
@@ -54,15 +67,21 @@ def load_router(settings: Settings, environ: Mapping[str, str]) -> Configuration
     problems += bad
     sinks: list[Sink] = []
     warnings: list[Problem] = []
+    digests: dict[str, bytes] = {}
+    running = {} if before is None else {sink.name: sink for sink in before.sinks}
     used = document.used_sinks()
-    for number, written in enumerate(document.sinks):
+    for number, entry in enumerate(document.sinks):
         place = f"{file.name}: sinks[{number}]"
+        written = _with_targets(entry, document.allowed_targets)
         try:
             sink = open_sink(written, place, environ)
         except BadDocument as found:
             problems += found.problems
             continue
         warnings += _plain_secrets(written, place)
+        digests[sink.name] = _digest(written, environ)
+        if before is not None and before.written.get(sink.name) == digests[sink.name]:
+            sink = running.get(sink.name, sink)
         sinks.append(sink)
         if sink.name not in used:
             warnings.append(Problem(place, f"no route tells {sink.name}"))
@@ -70,7 +89,7 @@ def load_router(settings: Settings, environ: Mapping[str, str]) -> Configuration
         raise BadDocument(problems)
     told = tuple(sink for sink in sinks if sink.name in used)
     unused = tuple(sink for sink in sinks if sink.name not in used)
-    return Configuration(tree, told, unused, sites, site, file.name, tuple(warnings))
+    return Configuration(tree, told, unused, sites, site, file.name, tuple(warnings), digests)
 
 
 def named_sink(settings: Settings, environ: Mapping[str, str], name: str) -> Sink:
@@ -87,13 +106,28 @@ def named_sink(settings: Settings, environ: Mapping[str, str], name: str) -> Sin
     return known[name]
 
 
-def _sites(configs: Path) -> dict[str, str]:
-    """Cameras with a site of their own. A document that does not check is `config check`'s to complain of."""
-    file = configs / "cameras.yaml"
+def _with_targets(entry: Mapping[str, Any], allowed: tuple[str, ...] | None) -> Mapping[str, Any]:
+    """The entry with the document's `allowed_targets`, where its kind asks for them and it has none of its own."""
+    kind = known_sinks().get(str(entry.get("kind")))
+    if allowed is None or kind is None or "allowed_targets" not in kind.document.model_fields:
+        return entry
+    return {"allowed_targets": list(allowed), **entry}
+
+
+def _digest(written: Mapping[str, Any], environ: Mapping[str, str]) -> bytes:
+    filled = expand(json.dumps(written, sort_keys=True, default=str), environ, "", [])
+    return hashlib.sha256(filled.encode()).digest()
+
+
+def _sites(configs: Path) -> Mapping[str, str] | None:
+    """Cameras with a site of their own; None where they do not read, which is `config check`'s to complain of."""
+    file = configs / CAMERAS
+    if not file.exists():
+        return {}
     try:
         cameras = read_document(Cameras, read_yaml(file.read_text(encoding="utf-8"), file.name), file.name).cameras
     except (OSError, UnicodeDecodeError, BadDocument):
-        return {}
+        return None
     return {camera.id: camera.site for camera in cameras if camera.site is not None}
 
 
@@ -102,7 +136,8 @@ def _plain_secrets(written: Mapping[str, Any], place: str) -> list[Problem]:
     fields = known_sinks()[written["kind"]].document.model_fields
     return [
         Problem(f"{place}.{key}", "holds a secret in plain text; write ${NAME} and set NAME or NAME_FILE")
-        for key, value in written.items()
+        for key, values in written.items()
+        for value in (values if isinstance(values, list) else [values])
         if isinstance(value, str)
         and key in fields
         and "SecretStr" in str(fields[key].annotation or SecretStr)

@@ -18,7 +18,7 @@ from router.outcomes import Outcomes, delivery_of
 from router.planning import Plan, Planner
 from router.progress import Progress
 from router.retry import RetryPolicy
-from router.routing import Leg
+from router.routing import Leg, Terms
 from router.sinks import Notice, Sink, SinkGone
 from runtime.health import Health
 from runtime.kafka import (
@@ -144,6 +144,7 @@ class SinkStage:
                 self._keep_up()
             self._drain()
         finally:
+            self._health.uncheck(f"{name}: assigned", f"{name}: delivering")
             self._close()
 
     def _take(self) -> None:
@@ -204,7 +205,7 @@ class SinkStage:
         notice = Notice(alert, value or b"", self._way.site(alert.camera_id))
         self._partition_of[alert.camera_id] = partition
         waiting = self._pending.get(notice.delivery_id)
-        leg = self._way.leg(self._sink.name, notice)
+        leg = self._way.leg(self._sink.name, notice) or self._way_before(alert)
         if waiting is not None:
             waiting.places.append((partition, offset))
         elif leg is None or self._told.has(notice.delivery_id, notice.instant):
@@ -215,6 +216,17 @@ class SinkStage:
             if alert.phase == "resolved" and self._was_unheard(alert):
                 self._planner.know_open(notice, leg, now, silenced=True)
             self._follow(self._planner.take(notice, leg, now))
+
+    def _way_before(self, alert: Alert) -> Leg | None:
+        """Whoever was told of an opening is told of the resolve, though the routes have changed since."""
+        if alert.phase == "opened":
+            return None
+        opening = f"{alert.alert_id}_0"
+        pending = self._pending.get(opening)
+        if pending is not None:
+            return pending.leg
+        heard = self._told.has(opening, alert.opened_at) and not self._told.was_silenced(opening)
+        return Leg(self._sink.name, "route", Terms()) if heard else None
 
     def _was_unheard(self, alert: Alert) -> bool:
         """Whether nobody was told of the opening, be it by the process before this one."""
@@ -245,6 +257,9 @@ class SinkStage:
 
     def _follow(self, plan: Plan) -> None:
         for notice in plan.tell:
+            if notice.repeat and self._way.leg(self._sink.name, notice) is None:
+                self._follow(self._planner.ended(notice, None, wall_clock()))  # the routes have changed since
+                continue
             for member in notice.members:
                 self._told.is_heard(member.delivery_id)
             self._thread.offer(notice)
@@ -409,6 +424,7 @@ class SinkStage:
     def _close(self) -> None:
         self._closing = True
         self._pending.clear()
+        SINK_PENDING.labels(self._sink.name).set(0)
         self._thread.close()
         self._consumer.close()
         self._producer.flush(CLOSE_SECONDS)

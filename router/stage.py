@@ -4,17 +4,19 @@ import threading
 import time
 from typing import Final, NamedTuple
 
-from router.configuration import ROUTES, Configuration, load_router
+from router.configuration import CAMERAS, ROUTES, Configuration, load_router, named_sink
 from router.routing import Leg, legs, nodes
 from router.silencing import SilenceFollower
 from router.sink_stage import Fault, SinkStage
 from router.sinks import Notice, Sink
+from router.watched import Watched
 from runtime.health import Health
 from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
+from runtime.metrics import CONFIG_RELOAD_OK
 from runtime.settings import Settings, environment
-from schemas.problems import BadDocument
+from schemas.problems import BadDocument, Problem
 from schemas.topics import ALERTS, DEAD_LETTERS, DELIVERIES, SILENCES
 
 AGAIN_SECONDS: Final = 30.0
@@ -26,21 +28,24 @@ log = get_logger(__name__)
 class _Running(NamedTuple):
     sink: Sink
     thread: threading.Thread
+    stop: Stop
     ended: list[tuple[int, str]]
 
 
 class Router:
-    """Every sink of a configuration, running. ``configuration`` may be replaced by one with the same sinks."""
+    """Every sink of a configuration, running, and the configuration kept as its documents say."""
 
     def __init__(
         self,
         settings: Settings,
         configuration: Configuration,
+        watched: Watched,
         silences: SilenceFollower,
         health: Health,
         stop: Stop,
     ) -> None:
         self._settings = settings
+        self._watched = watched
         self._silences = silences
         self._health = health
         self._stop = stop
@@ -50,28 +55,80 @@ class Router:
 
     def run(self) -> int:
         """Until told to stop, or until the only sink has ended; answers the exit code."""
-        for sink in self.configuration.sinks:
-            self._begin(sink)
-        code = EXIT_OK
-        while not self._stop.wait(0.1):
-            code = self._look()
-            if not self._running and not self._again:
+        code: int | None = None
+        while code is None:
+            self._reconcile()
+            if self._stop.wait(0.1):
                 break
+            if self._watched.changed():
+                self._reload()
+            code = self._look()
+        for running in self._running.values():
+            running.stop.set()
         for running in self._running.values():
             running.thread.join()
             if running.ended:
                 code = running.ended[0][0]
-        return code
+        return code or EXIT_OK
+
+    def _reload(self) -> None:
+        """Takes up changed documents; one that does not check changes nothing."""
+        before = self.configuration
+        try:
+            if before.words == ROUTES and not (self._settings.configs / ROUTES).exists():
+                raise BadDocument([Problem(ROUTES, "is gone; without it a restart goes by ALERTING_PROTOCOL")])
+            configuration = load_router(self._settings, environment(), before)
+        except BadDocument as bad:
+            for problem in bad.problems:
+                log.error("reload_refused", place=problem.place, problem=problem.message)
+            CONFIG_RELOAD_OK.set(0)
+            return
+        for warning in configuration.warnings:
+            log.warning("doubtful_setting", place=warning.place, problem=warning.message)
+        self.configuration = configuration
+        self._again = dict.fromkeys(self._again, 0.0)  # whatever ended them may have been mended
+        CONFIG_RELOAD_OK.set(1)
+        names = [sink.name for sink in configuration.sinks]
+        begun = [sink.name for sink in configuration.sinks if sink not in before.sinks]
+        ended = [sink.name for sink in before.sinks if sink not in configuration.sinks]
+        log.info("reloaded", by=configuration.words, sinks=names, begun=begun, ended=ended)
+
+    def _reconcile(self) -> None:
+        """Begins the sinks that should run and do not; tells those to end that should not run (any more, or so)."""
+        wanted = {sink.name: sink for sink in self.configuration.sinks}
+        for name, running in self._running.items():
+            if wanted.get(name) is not running.sink:
+                running.stop.set()
+        for name, sink in wanted.items():
+            if name in self._running or self._again.get(name, 0.0) > time.monotonic():
+                continue
+            if self._again.pop(name, None) is None:
+                self._begin(sink)
+            else:
+                self._begin_anew(sink)
+
+    def _begin_anew(self, sink: Sink) -> None:
+        """Begins a new one in the place of a sink that was closed; later again, where it does not open."""
+        try:
+            anew = named_sink(self._settings, environment(), sink.name)
+        except BadDocument as bad:
+            log.error("sink_does_not_open", sink=sink.name, problem=str(bad.problems[0]))
+            self._again[sink.name] = time.monotonic() + AGAIN_SECONDS
+            return
+        sinks = tuple(anew if each is sink else each for each in self.configuration.sinks)
+        self.configuration = self.configuration._replace(sinks=sinks)
+        self._begin(anew)
 
     def _begin(self, sink: Sink) -> None:
         ended: list[tuple[int, str]] = []
-        stage = threading.Thread(target=self._serve, args=(sink, ended), name=f"stage-{sink.name}", daemon=True)
-        self._running[sink.name] = _Running(sink, stage, ended)
+        stop = Stop()
+        stage = threading.Thread(target=self._serve, args=(sink, stop, ended), name=f"stage-{sink.name}", daemon=True)
+        self._running[sink.name] = _Running(sink, stage, stop, ended)
         stage.start()
 
-    def _serve(self, sink: Sink, ended: list[tuple[int, str]]) -> None:
+    def _serve(self, sink: Sink, stop: Stop, ended: list[tuple[int, str]]) -> None:
         try:
-            SinkStage(self._settings, sink, self, self._health).run(self._stop)
+            SinkStage(self._settings, sink, self, self._health).run(stop)
         except Fault as fault:
             ended.append((fault.code, str(fault)))
         except BrokerUnreachable as unreachable:
@@ -98,23 +155,20 @@ class Router:
             sink in node.sinks and node.terms.repeat_every_ms is not None for node in nodes(self.configuration.tree)
         )
 
-    def _look(self) -> int:
-        """Says which sinks ended; the only one ends the process, one of several is begun again after a while."""
-        code = EXIT_OK
+    def _look(self) -> int | None:
+        """Says which sinks ended. The only one ends the process: its code; one of several is begun again later."""
         for name, running in list(self._running.items()):
             if running.thread.is_alive():
                 continue
+            del self._running[name]
+            if running.stop.is_set() and not running.ended:
+                continue
             code, reason = running.ended[0] if running.ended else (EXIT_FAULT, "it ended without a word")
             log.error("sink_stopped", sink=name, reason=reason)
-            del self._running[name]
-            if len(self.configuration.sinks) > 1:
-                self._again[name] = time.monotonic() + AGAIN_SECONDS
-        due = [name for name, at in self._again.items() if at <= time.monotonic()]
-        for sink in self.configuration.sinks:
-            if sink.name in due:
-                del self._again[sink.name]
-                self._begin(sink)
-        return code
+            if [sink.name for sink in self.configuration.sinks] == [name]:
+                return code
+            self._again[name] = time.monotonic() + AGAIN_SECONDS
+        return None
 
 
 def check_topics(settings: Settings) -> None:
@@ -134,6 +188,7 @@ def check_topics(settings: Settings) -> None:
 
 def run(settings: Settings, stop: Stop) -> int:
     """Delivers until ``stop`` is set; answers the process's exit code."""
+    watched = Watched([settings.configs / ROUTES, settings.configs / CAMERAS])
     try:
         configuration = load_router(settings, environment())
     except BadDocument as bad:
@@ -144,6 +199,7 @@ def run(settings: Settings, stop: Stop) -> int:
         log.warning("doubtful_setting", place=warning.place, problem=warning.message)
     if configuration.words == ROUTES and settings.services.alerting.protocol != "stdout":
         log.info("routes_win", over=f"ALERTING_PROTOCOL={settings.services.alerting.protocol}")
+    CONFIG_RELOAD_OK.set(1)
     health = Health("router")
     silences = SilenceFollower(settings.kafka, settings.prefix)
     try:
@@ -154,7 +210,7 @@ def run(settings: Settings, stop: Stop) -> int:
         names = [sink.name for sink in configuration.sinks]
         log.info("router_started", by=configuration.words, sinks=names, topic=ALERTS.full_name(settings.prefix))
         silences.start()
-        return Router(settings, configuration, silences, health, stop).run()
+        return Router(settings, configuration, watched, silences, health, stop).run()
     except Fault as fault:
         log.error("router_stopped", reason=str(fault))
         return fault.code

@@ -32,13 +32,18 @@ class Health:
         """Adds a check."""
         self._checks[name] = well
 
+    def uncheck(self, *names: str) -> None:
+        """Takes checks away."""
+        for name in names:
+            self._checks.pop(name, None)
+
     def beat(self) -> None:
         """The stage's loop calls this at every turn; it must do so at least every 30 s."""
         self._beat = time.monotonic()
 
     def faults(self) -> dict[str, str]:
         """Every check that fails, with its words."""
-        return {name: fault for name, check in self._checks.items() if (fault := check()) is not None}
+        return {name: fault for name, check in list(self._checks.items()) if (fault := check()) is not None}
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """Status, content type and body for ``path``."""
@@ -55,7 +60,7 @@ class Health:
                 "status": "failing" if faults else "ok",
                 "stage": self._stage,
                 "uptime_seconds": round(time.monotonic() - self._started, 1),
-                "checks": {name: faults.get(name, "ok") for name in self._checks},
+                "checks": {name: faults.get(name, "ok") for name in list(self._checks)},
             }
             return (503 if faults else 200), "application/json", json.dumps(body).encode()
         return 404, "application/json", b'{"status": "no such path"}'
