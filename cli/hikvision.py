@@ -8,9 +8,10 @@ import click
 
 from cli.options import refuse
 from router.isapi.answers import Reply, text_at, tree_of
-from router.isapi.client import Device, address_of, trusting
+from router.isapi.client import Device, address_of
 from router.isapi.discovery import Capabilities, discover
 from router.isapi.profile import Profile, Request
+from router.posting import trusting
 from runtime.lifecycle import EXIT_FAULT
 from schemas.problems import Problem
 

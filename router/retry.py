@@ -11,7 +11,7 @@ from schemas.messages import Outcome
 
 Reason = Literal[
     "accepted",
-    "timeout", "dns", "unreachable", "tls", "broken",
+    "timeout", "dns", "forbidden_target", "unreachable", "tls", "broken",
     "rate_limited", "server_error", "client_error",
     "redirect", "unauthorized", "not_found", "gone", "too_large", "rejected",
     "fault", "too_old", "silence",
@@ -19,7 +19,8 @@ Reason = Literal[
 """What became of an attempt.
 
 ``broken``: the connection ended before there was an answer; ``client_error``: a 4xx worth trying again;
-``rejected``: a 4xx that will stay; ``fault``: our sink raised; ``too_old``: the age limit passed;
+``rejected``: a 4xx that will stay; ``forbidden_target``: the name resolves to an address that is not allowed;
+``fault``: our sink raised; ``too_old``: the age limit passed;
 ``silence``: a silence or a time interval kept it from being told.
 """
 

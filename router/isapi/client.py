@@ -17,8 +17,8 @@ import httpx
 
 from router.isapi.answers import MOST_BYTES, Reply, lock_of, login_refused, reply_of
 from router.isapi.profile import Request
+from router.posting import failure_of, trusting
 from router.retry import Answer
-from router.sinks.webhook import failure_of
 
 ASK_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 0.01
@@ -72,18 +72,6 @@ def address_of(url: str, username: str | None = None, password: str | None = Non
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     origin = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
     return Address(origin, parts.path.rstrip("/"), user, secret)
-
-
-def trusting(ca_file: str | None = None) -> ssl.SSLContext:
-    """Trusts the usual authorities and the certificates of ``ca_file``. Raises `ValueError` where it is none."""
-    trusted = httpx.create_ssl_context()
-    trusted.load_default_certs()
-    if ca_file is not None:
-        try:
-            trusted.load_verify_locations(ca_file)
-        except OSError as error:  # an ssl.SSLError too
-            raise ValueError(f"ca_file: cannot be read ({type(error).__name__})") from None
-    return trusted
 
 
 class Device:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol, Self, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import SecretStr
@@ -179,6 +180,8 @@ def one_line_sink(alerting: AlertingSettings) -> Sink:
         written["url"] = "" if url is None else url.get_secret_value()
         place = f"services.yaml: alerting.{alerting.protocol}_url (ALERTING_{alerting.protocol.upper()}_URL)"
         written["timeout_seconds"] = alerting.webhook_timeout_seconds
+        if "allowed_targets" in kind.document.model_fields and (host := _host(written["url"])):
+            written["allowed_targets"] = [host]  # whoever sets the one line wrote the target down
     if alerting.max_age_seconds is not None:
         written["max_age_seconds"] = alerting.max_age_seconds
     return _opened(kind, written, place)
@@ -191,6 +194,13 @@ def _opened(kind: type[Sink], written: Mapping[str, Any], place: str) -> Sink:
         raise BadDocument([Problem(at.replace(f"{place}: ", f"{place}."), said) for at, said in bad.problems]) from None
     except ValueError as error:
         raise BadDocument([Problem(place, str(error))]) from None
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _is_one_line(document: type[SinkDocument]) -> bool:

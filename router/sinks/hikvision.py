@@ -8,10 +8,11 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr
 
-from router.isapi.client import ASK_SECONDS, Address, Device, address_of, trusting
+from router.isapi.client import ASK_SECONDS, Address, Device, address_of
 from router.isapi.outputs import Limits
 from router.isapi.profile import Action, Profile
 from router.isapi.switchboard import Switchboard, Wiring
+from router.posting import trusting
 from router.retry import ACCEPTED, Answer
 from router.sinks import Notice
 from schemas.documents.routes import SinkDocument

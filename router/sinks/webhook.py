@@ -1,56 +1,49 @@
-"""The sink `webhook`: a JSON POST per alert and phase, with the ids and times of Standard Webhooks 1.0.
+"""The sink `webhook`: a JSON POST per alert and phase, as Standard Webhooks 1.0 has it. See docs/sinks/webhook.md.
 
 Body: ``{"type": "alert.opened" | "alert.resolved" | "alert.repeated", "timestamp": "<event time, ISO 8601>", "data":
 <Alert>}``; of several in company ``alerts.grouped`` | ``alerts.summary`` with ``"data": {"alerts": [<Alert>, …]}``.
-Headers: ``webhook-id`` (the same on every retry: what the receiver deduplicates by) and ``webhook-timestamp``
-(of this attempt, Unix seconds). A 2xx is a success, whatever its body does afterwards; a redirect is a failure and is
-not followed. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+Headers: ``webhook-id`` (the same on every retry: what the receiver deduplicates by), ``webhook-timestamp`` (of this
+attempt, Unix seconds) and, where there are secrets, ``webhook-signature``. A 2xx is a success, whatever its body does
+afterwards; a redirect is a failure and is not followed.
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
-import asyncio
-import contextlib
-import email.utils
-import socket
-import ssl
+import base64
+import binascii
+import hashlib
+import hmac
 import time
-from collections.abc import Iterator
-from datetime import UTC
-from typing import ClassVar, Final, Literal, Self
-from urllib.parse import urlsplit
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, Literal, Self
+from urllib.parse import quote
 
-import httpx
 import msgspec
 from pydantic import Field, SecretStr
 
-from router.retry import ACCEPTED, Answer, Reason
+from router.posting import Poster
+from router.retry import Answer
 from router.sinks import Notice, iso
+from router.targets import Allowed, allowed_of
 from schemas.documents.routes import SinkDocument
 
-CONNECT_SECONDS: Final = 5.0
-BODY_SECONDS: Final = 1.0
-"""The answer's body only serves to use the connection again, so it gets no longer."""
-MAX_BODY_BYTES: Final = 64 * 1024
-
-PERMANENT: Final[dict[int, Reason]] = {
-    400: "rejected",
-    401: "unauthorized",
-    403: "unauthorized",
-    404: "not_found",
-    405: "rejected",
-    410: "gone",
-    413: "too_large",
-    415: "rejected",
-    422: "rejected",
-}
-"""Answers that trying again does not change. Everything else that is no success is tried again."""
+Format = Literal["standard", "cloudevents"]
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - no secret, what one begins with
+SECRET_BYTES: Final = range(24, 65)
 
 
 class WebhookDocument(SinkDocument):
-    """Where to POST. The URL may hold a token: it is never shown."""
+    """Where to POST, and how. The URL may hold a token: it is never shown.
+
+    ``secrets`` sign, each on its own, so that a receiver may know the old or the new one while they change.
+    """
 
     kind: Literal["webhook"]
     url: SecretStr
     max_age_seconds: float = Field(default=72 * 3600.0, gt=0)
+    secrets: tuple[SecretStr, ...] = Field(default=(), max_length=8)
+    format: Format = "standard"
+    ca_file: str | None = None
+    allowed_targets: tuple[str, ...] | None = None
 
 
 class Webhook:
@@ -60,134 +53,100 @@ class Webhook:
     actuates: ClassVar[bool] = False
     document = WebhookDocument
 
-    def __init__(self, url: str, *, deadline_seconds: float = 15.0, max_age_seconds: float | None = 72 * 3600) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        deadline_seconds: float = 15.0,
+        max_age_seconds: float | None = 72 * 3600,
+        keys: Sequence[bytes] = (),
+        form: Format = "standard",
+        ca_file: str | None = None,
+        allowed: Allowed | None = None,
+    ) -> None:
+        """Raises `ValueError` where URL, target or CA file do not check."""
         self.name = "webhook"
         self.lanes = 16
-        self._url = url
         self.deadline_seconds = deadline_seconds
         self.max_age_seconds = max_age_seconds
-        trusted = httpx.create_ssl_context()
-        trusted.load_default_certs()  # the machine's own authorities beside those that httpx brings
-        # Only connecting has a limit of its own: a limit per read does not stop a receiver that drips,
-        # so the whole attempt has a deadline, kept by the caller.
-        # A third: the TLS handshake has as much again, and httpcore leaves a socket open whose handshake is cancelled.
-        timeout = httpx.Timeout(None, connect=min(CONNECT_SECONDS, deadline_seconds / 3))
-        self._client = httpx.AsyncClient(verify=trusted, trust_env=False, follow_redirects=False, timeout=timeout)
+        self._keys = tuple(keys)
+        self._form: Format = form
+        self._poster = Poster(url, deadline_seconds=deadline_seconds, allowed=allowed, ca_file=ca_file)
 
     @classmethod
     def from_document(cls, document: WebhookDocument) -> Self:
-        """Raises `ValueError` where the URL is none."""
-        url = document.url.get_secret_value()
-        wrong = check_url(url)
-        if wrong is not None:
-            raise ValueError(f"url: {wrong}")
-        sink = cls(url, deadline_seconds=document.timeout_seconds, max_age_seconds=document.max_age_seconds)
+        """Raises `ValueError` where URL, target, secrets or CA file do not check."""
+        sink = cls(
+            document.url.get_secret_value(),
+            deadline_seconds=document.timeout_seconds,
+            max_age_seconds=document.max_age_seconds,
+            keys=[
+                key_of(secret.get_secret_value(), f"secrets[{number}]")
+                for number, secret in enumerate(document.secrets)
+            ],
+            form=document.format,
+            ca_file=document.ca_file,
+            allowed=allowed_of(document.allowed_targets),
+        )
         sink.name, sink.lanes = document.name, document.lanes
         return sink
 
     async def deliver(self, notice: Notice) -> Answer:
-        """One POST. The status decides; a body that hangs or breaks after a 2xx does not undo the success."""
+        """One POST."""
+        body = body_of(notice, self._form)
+        now = int(time.time())
+        cloud = self._form == "cloudevents"
         headers = {
-            "content-type": "application/json",
-            "user-agent": "backsight",
+            "content-type": "application/cloudevents+json" if cloud else "application/json",
             "webhook-id": notice.delivery_id,
-            "webhook-timestamp": str(int(time.time())),
+            "webhook-timestamp": str(now),
         }
-        try:
-            async with self._client.stream("POST", self._url, content=body_of(notice), headers=headers) as response:
-                answer = answer_of(response.status_code, response.headers.get("retry-after"), now=time.time())
-                with contextlib.suppress(TimeoutError, httpx.HTTPError):
-                    await _read_some(response)
-                return answer
-        except httpx.HTTPError as error:
-            return failure_of(error)
+        if self._keys:
+            headers["webhook-signature"] = signature(self._keys, notice.delivery_id, now, body)
+        return await self._poster.post(body, headers)
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.aclose()
+        await self._poster.close()
 
 
-def check_url(url: str) -> str | None:
-    """What is wrong with a webhook's URL, or None. The answer never repeats the URL."""
+def key_of(secret: str, place: str) -> bytes:
+    """The bytes of a secret as Standard Webhooks writes it. Raises `ValueError`, which never repeats it."""
     try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises on a port that is no number
-        httpx.URL(url)
-    except (ValueError, httpx.InvalidURL):
-        return "is no URL"
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return "expected https://host/path or http://host/path"
-    return None
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
+        raise ValueError(f"{place}: expected {SECRET_PREFIX} and the base64 of 24 to 64 random bytes")
+    return key
 
 
-def body_of(notice: Notice) -> bytes:
+def signature(keys: Sequence[bytes], name: str, timestamp: int, body: bytes) -> str:
+    """The header `webhook-signature`: one `v1` signature per key over the exact bytes that are sent."""
+    signed = f"{name}.{timestamp}.".encode() + body
+    made = (base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode() for key in keys)
+    return " ".join(f"v1,{each}" for each in made)
+
+
+def body_of(notice: Notice, form: Format = "standard") -> bytes:
     """The POST's body; ``data`` is the alert as it stands on the topic, or ``{"alerts": […]}`` of several."""
     data: object = msgspec.Raw(notice.line)
-    if notice.company or notice.folded:
+    several = bool(notice.company) or notice.folded
+    if several:
         data = {"alerts": [msgspec.Raw(member.line) for member in notice.members]}
-    return msgspec.json.encode({"type": notice.kind, "timestamp": iso(notice.instant), "data": data})
-
-
-def answer_of(status: int, retry_after: str | None, *, now: float) -> Answer:
-    """What an HTTP status says of the attempt. ``now``: Unix seconds, for a `Retry-After` that is a date."""
-    shown = str(status)
-    if 200 <= status < 300:
-        return ACCEPTED
-    if 300 <= status < 400:
-        return Answer("never", "redirect", shown)
-    if status in PERMANENT:
-        return Answer("never", PERMANENT[status], shown)
-    reason: Reason = "rate_limited" if status == 429 else "server_error" if status >= 500 else "client_error"
-    return Answer("later", reason, shown, retry_after_ms(retry_after, now=now))
-
-
-def retry_after_ms(value: str | None, *, now: float) -> int | None:
-    """`Retry-After` (seconds, or an HTTP date) as milliseconds from ``now``; None where it says nothing."""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return int(value[:9]) * 1000  # nine digits are thirty years
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0, round((date.timestamp() - now) * 1000))
-
-
-def failure_of(error: httpx.HTTPError) -> Answer:
-    """An attempt without an answer. The texts are ours: a client's error may hold the whole URL."""
-    causes = list(_causes(error))
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return Answer("later", "dns", "the host name is not known")
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Answer("later", "tls", f"certificate refused: {cause.verify_message}")
-        if isinstance(cause, ssl.SSLError):
-            return Answer("later", "tls", cause.reason or "TLS failed")
-    if isinstance(error, httpx.TimeoutException):
-        return Answer("later", "timeout", "no connection in time")
-    if isinstance(error, httpx.ConnectError):
-        return Answer("later", "unreachable", "no connection")
-    return Answer("later", "broken", f"{type(error).__name__} before an answer")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
-async def _read_some(response: httpx.Response) -> None:
-    read = 0
-    async with asyncio.timeout(BODY_SECONDS):
-        async for piece in response.aiter_raw():
-            read += len(piece)
-            if read >= MAX_BODY_BYTES:
-                return
+    if form == "standard":
+        return msgspec.json.encode({"type": notice.kind, "timestamp": iso(notice.instant), "data": data})
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": notice.delivery_id,
+        "source": f"/backsight/{quote(notice.site, safe='')}".rstrip("/"),
+        "type": f"backsight.{notice.kind}",
+        "time": iso(notice.instant),
+        "datacontenttype": "application/json",
+    }
+    if not several:
+        event["subject"] = f"{notice.alert.camera_id}/{notice.alert.roi}"
+    return msgspec.json.encode({**event, "data": data})
 
 
 SINK = Webhook

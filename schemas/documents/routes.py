@@ -90,8 +90,12 @@ class RouteDocument(Document):
 
 
 class Routes(Document):
-    """The whole of `routes.yaml`. ``sinks`` are checked by their kinds (`router.sinks`)."""
+    """The whole of `routes.yaml`. ``sinks`` are checked by their kinds (`router.sinks`).
 
+    ``allowed_targets``: hosts and networks that sinks may reach; a sink may have a list of its own instead.
+    """
+
+    allowed_targets: tuple[str, ...] | None = None
     sinks: tuple[dict[str, Any], ...] = ()
     time_intervals: tuple[TimeInterval, ...] = ()
     route: RouteDocument = RouteDocument()

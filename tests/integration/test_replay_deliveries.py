@@ -110,7 +110,7 @@ def test_a_failure_is_not_put_on_record(bootstrap: str, prefix: str) -> None:
     alerts = story(2)
     write_alerts(alert_writer(bootstrap), prefix, alerts)
     write_outcome(bootstrap, prefix, alerts[0], "delivered")
-    with Receiver([Status(401)]) as receiver:
+    with Receiver([Status(403)]) as receiver:
         result = replay(bootstrap, prefix, receiver.url, "--yes")
     assert result.exit_code == 1
     assert "refused: unauthorized: 4" in result.stderr

@@ -7,9 +7,10 @@ import time
 import pytest
 
 from router.isapi import client as client_module
-from router.isapi.client import Device, address_of, trusting
+from router.isapi.client import Device, address_of
 from router.isapi.discovery import Capabilities, capabilities_of, discover, failed
 from router.isapi.profile import Profile, Request
+from router.posting import trusting
 from router.retry import ACCEPTED
 from tests.support.fake_nvr import BUSY_ANSWERS, NAMESPACES, FakeNvr
 

@@ -12,10 +12,11 @@ import httpx
 import msgspec
 import pytest
 
+from router.posting import answer_of, check_url, failure_of, retry_after_ms
 from router.retry import ACCEPTED, Answer
 from router.sinks import Notice, SinkGone, iso, known_sinks, one_line_sink, open_sink
 from router.sinks.stdout import Stdout, readable_line
-from router.sinks.webhook import Webhook, answer_of, body_of, check_url, failure_of, retry_after_ms
+from router.sinks.webhook import Webhook, body_of
 from schemas.codec import encode
 from schemas.documents.services import AlertingSettings
 from schemas.messages import Alert, delivery_id
@@ -186,12 +187,12 @@ def test_a_2xx_is_a_success(status):
     assert answer_of(status, None, now=0) == ACCEPTED
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 410, 413, 415, 422])
+@pytest.mark.parametrize("status", [301, 302, 303, 304, 307, 308, 400, 403, 404, 405, 410, 413, 415, 422])
 def test_these_answers_are_final(status):
     assert answer_of(status, "7", now=0).verdict == "never"
 
 
-@pytest.mark.parametrize("status", [402, 406, 408, 409, 418, 423, 425, 429, 500, 501, 502, 503, 504, 599])
+@pytest.mark.parametrize("status", [401, 402, 406, 408, 409, 418, 423, 425, 429, 500, 501, 502, 503, 504, 599])
 def test_every_other_failure_is_tried_again(status):
     assert answer_of(status, None, now=0).verdict == "later"
 
@@ -199,7 +200,8 @@ def test_every_other_failure_is_tried_again(status):
 def test_the_words_for_an_answer_come_from_a_short_list():
     assert answer_of(429, "7", now=0) == Answer("later", "rate_limited", "429", 7000)
     assert answer_of(503, None, now=0) == Answer("later", "server_error", "503")
-    assert answer_of(401, None, now=0) == Answer("never", "unauthorized", "401")
+    assert answer_of(401, None, now=0) == Answer("later", "unauthorized", "401")
+    assert answer_of(403, None, now=0) == Answer("never", "unauthorized", "403")
     assert answer_of(410, None, now=0) == Answer("never", "gone", "410")
     assert answer_of(302, None, now=0) == Answer("never", "redirect", "302")
 
