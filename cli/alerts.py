@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cli.alerts_look import list_alerts, show, tail
 from cli.options import configs_option, prefix_option, read_settings, refuse
 from runtime.kafka import BrokerUnreachable
 from runtime.lifecycle import EXIT_BROKER
@@ -18,7 +19,11 @@ from schemas.problems import Problem
 
 @click.group()
 def alerts() -> None:
-    """Say which alerts were right."""
+    """See alerts, follow them as they come, and say which were right."""
+
+
+for look in (list_alerts, tail, show):
+    alerts.add_command(look)
 
 
 @alerts.command()

@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from cli.options import read_settings, refuse, stage_options
+from cli.options import plain, read_settings, refuse, stage_options
 from cli.replay_deliveries import deliver_watched, sink_to_tell, sum_up
 from replay.redeliver import outcomes_recorded
 from replay.trial import Refused
@@ -79,7 +79,7 @@ def list_letters(every: bool, as_json: bool, configs: Path, prefix: str, **meant
     for letter in letters[-MOST_SHOWN:]:
         fate = f"[{letter.settled.verdict} by {letter.settled.by}] " if letter.settled else ""
         row = (in_words(letter.at), letter.stage, letter.reason, str(letter.attempts), _origin(letter))
-        table.add_row(letter.name, *map(_plain, row), _plain(fate + redact(letter.detail)))
+        table.add_row(letter.name, *map(plain, row), plain(fate + redact(letter.detail)))
     if letters:
         Console(soft_wrap=True, markup=False).print(table)
     kinds = Counter((letter.stage, letter.reason) for letter in letters).most_common()
@@ -109,9 +109,9 @@ def show(place: str, raw: bool, configs: Path, prefix: str) -> None:
         return
     for name, fact in _facts(letter).items():
         if fact is not None:
-            click.echo(f"{name:<14} {_plain(fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False))}")
+            click.echo(f"{name:<14} {plain(fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False))}")
     for name, content in letter.headers:
-        click.echo(f"{'header':<14} {_plain(name)}: {_plain(redact(content.decode(errors='replace')))[:500]}")
+        click.echo(f"{'header':<14} {plain(name)}: {plain(redact(content.decode(errors='replace')))[:500]}")
     click.echo("")
     click.echo(_in_words(letter.value))
 
@@ -332,10 +332,5 @@ def _in_words(value: bytes | None) -> str:
             text = value.decode()
         except UnicodeDecodeError:
             return f"({len(value)} bytes that are no text, beginning {value[:16].hex(' ')}; --raw gives them)"
-    text = "\n".join(map(_plain, redact(text).splitlines()))
+    text = "\n".join(map(plain, redact(text).splitlines()))
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}\n… --raw gives all {len(value)} bytes"
-
-
-def _plain(text: str) -> str:
-    """Control characters as `?`: a terminal obeys them."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

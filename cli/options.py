@@ -61,3 +61,8 @@ def warn(warnings: Iterable[Problem]) -> None:
     """Shows every doubt on stderr, a line each."""
     for warning in warnings:
         click.secho(f"warning: {warning}", err=True, fg="yellow")
+
+
+def plain(text: str) -> str:
+    """Control characters as `?`: a terminal obeys them."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
