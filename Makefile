@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export VENV
 
-.PHONY: demo up test check bench schemas locks clean setup-run setup-dev help
+.PHONY: demo up test check bench chaos-router schemas locks clean setup-run setup-dev help
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: .*## /\t/'
@@ -26,6 +26,9 @@ check: setup-dev ## formatting, lint, types, import contracts, generated files
 
 bench: setup-dev ## the measured figures, both sides in one run
 	$(BIN)/python -m tests.bench $(ARGS)
+
+chaos-router: setup-dev ## kill, stop and hang the router; lost, doubled, recovery times (ARGS="--small", --hang 60)
+	$(BIN)/python -m tests.chaos.router_chaos $(ARGS)
 
 schemas: setup-dev ## write schemas/json and schemas/asyncapi.yaml from the code
 	$(BIN)/python -m schemas.generate

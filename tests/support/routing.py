@@ -68,7 +68,13 @@ def router_thread(told: Settings) -> Iterator[RouterThread]:
 
 
 def router_process(
-    bootstrap: str, prefix: str, webhook_url: str | None = None, *, stdout: int | None = None
+    bootstrap: str,
+    prefix: str,
+    webhook_url: str | None = None,
+    *,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    configs: Path = Path("no-such-folder"),
 ) -> "subprocess.Popen[bytes]":
     """`backsight router` as a process."""
     environ = {
@@ -78,8 +84,8 @@ def router_process(
         "ALERTING_PROTOCOL": "webhook" if webhook_url else "stdout",
         "ALERTING_WEBHOOK_URL": webhook_url or "",
     }
-    command = [sys.executable, "-m", "cli.main", "router", "--configs", "no-such-folder"]
-    return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=stdout)
+    command = [sys.executable, "-m", "cli.main", "router", "--configs", str(configs)]
+    return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=stdout, stderr=stderr)
 
 
 def alert_writer(bootstrap: str) -> Producer:
