@@ -1,5 +1,6 @@
 """The application, made from what it needs."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from api import problems
 from api.access_log import AccessLog
+from api.alerts import Showing, alert_routes
 from api.configs import camera_routes
 from api.documents import Documents
 from api.health import health_routes, version
@@ -18,16 +20,21 @@ from api.looking import Looking
 from api.marks import Marking, MarkWritten, kafka_marking, mark_routes
 from api.revisions import Revisions, kafka_revisions
 from api.rois import rois_routes
+from evidence.clip import clips_of
+from evidence.following import AlertList
+from evidence.store import EvidenceStore
 from inference.detectors import device_for, open_detector
 from inference.detectors.contract import Detector
 from inference.device import pick
 from inference.pictures import Limits
 from runtime.settings import Settings
+from runtime.store import BadStore
 from schemas.documents.rois import Rois
+from schemas.problems import BadDocument, Problem
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-DESCRIPTION = """What Backsight's model sees in a picture, the documents it watches by, what people say of its alerts.
+DESCRIPTION = """What Backsight's model sees in a picture, the documents it watches by, its alerts with their evidence.
 
 Errors are RFC 9457 problem documents. Boxes are x1, y1, x2, y2."""
 
@@ -37,6 +44,7 @@ def create_app(
     documents: Documents,
     revisions: Revisions,
     marking: Marking,
+    showing: Showing,
     *,
     kafka: Callable[[], KafkaState] = lambda: KafkaState("unknown"),
     limits: Limits,
@@ -44,7 +52,8 @@ def create_app(
     writable: bool | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
-    """The API around a detector's thread, the documents, the ROIs in force, the marks and what is known of Kafka.
+    """The API around a detector's thread, the documents, the ROIs in force, alerts with their marks and
+    evidence, and what is known of Kafka.
 
     ``min_confidence``: what is less confident is not shown unless asked for. ``writable``: see `api.writing`. The
     caller starts and closes the parts, or gives a ``lifespan`` that does.
@@ -62,6 +71,7 @@ def create_app(
     app.include_router(infer_routes(looking, documents, limits, min_confidence))
     app.include_router(camera_routes(documents))
     app.include_router(rois_routes(documents, revisions, kafka, writable))
+    app.include_router(alert_routes(showing))
     app.include_router(mark_routes(marking, kafka, writable))
     problems.install(app)
     app.add_middleware(AccessLog)
@@ -70,20 +80,27 @@ def create_app(
 
 
 def from_settings(settings: Settings) -> FastAPI:
-    """The API of an installation: the model is loaded, and Kafka asked, once the server has started."""
+    """The API of an installation: the model is loaded, and Kafka asked, once the server has started.
+
+    Raises `BadDocument`.
+    """
     told = settings.services
     limits = Limits(max_bytes=told.api.max_upload_bytes, max_pixels=told.api.max_pixels)
     looking = Looking(lambda: _detector(settings))
     watch = KafkaWatch(settings.kafka, settings.prefix)
     revisions = kafka_revisions(settings)
+    alerts = AlertList(settings.kafka, settings.prefix, told.api.alert_days, _now)
+    store = _evidence(settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         looking.start()
         watch.start()
+        alerts.start()
         try:
             yield
         finally:
+            alerts.close()
             revisions.close()
             watch.close()
             looking.close()
@@ -93,12 +110,24 @@ def from_settings(settings: Settings) -> FastAPI:
         Documents(settings.configs, settings.roi_defaults),
         revisions,
         kafka_marking(settings),
+        Showing(alerts, store, clips_of(settings, store, _now).clip, told.evidence.sign_secret),
         kafka=lambda: watch.state,
         limits=limits,
         min_confidence=told.rules.min_confidence,
         writable=told.api.writable,
         lifespan=lifespan,
     )
+
+
+def _evidence(settings: Settings) -> EvidenceStore:
+    try:
+        return EvidenceStore(settings.services.evidence.url, settings.prefix)
+    except BadStore as bad:
+        raise BadDocument([Problem("services.yaml: evidence.url (EVIDENCE_URL)", str(bad))]) from None
+
+
+def _now() -> int:
+    return round(time.time() * 1000)
 
 
 def _detector(settings: Settings) -> Detector:

@@ -32,13 +32,17 @@ def writers(writable: bool | None) -> Callable[[Request], Awaitable[None]]:
     async def check(request: Request) -> None:
         if writable is False:
             raise ApiProblem(403, "changes are switched off (api.writable)")
-        if writable is None:
-            peer = request.client.host if request.client is not None else ""
-            passed_on = any(name in request.headers for name in PASSED_ON)
-            if passed_on or not (is_loopback(peer) and is_loopback(request.url.hostname or "")):
-                raise ApiProblem(403, REFUSED)
+        if writable is None and not from_this_machine(request):
+            raise ApiProblem(403, REFUSED)
 
     return check
+
+
+def from_this_machine(request: Request) -> bool:
+    """Whether the request comes from this machine and is meant for it, and no proxy passed it on."""
+    peer = request.client.host if request.client is not None else ""
+    passed_on = any(name in request.headers for name in PASSED_ON)
+    return not passed_on and is_loopback(peer) and is_loopback(request.url.hostname or "")
 
 
 def is_loopback(host: str) -> bool:

@@ -9,9 +9,10 @@ import click
 import uvicorn
 
 from api.app import from_settings
-from cli.options import read_settings, stage_options
+from cli.options import read_settings, refuse, stage_options
 from runtime.lifecycle import EXIT_FAULT, EXIT_OK, stop_on_signals
 from runtime.logs import configure_logs, get_logger
+from schemas.problems import BadDocument
 
 DRAIN_SECONDS: Final = 10
 
@@ -39,6 +40,10 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
     settings, _ = read_settings(configs, prefix)
     configure_logs("api")
     log = get_logger("cli.api")
+    try:
+        application = from_settings(settings)
+    except BadDocument as bad:
+        refuse(bad.problems)
     told = settings.services.api
     address = (told.host if host is None else host, told.port if port is None else port)
     try:
@@ -50,7 +55,7 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
     # log_config None leaves uvicorn's records to our handler; the access log is ours too (api.access_log).
     server = uvicorn.Server(
         uvicorn.Config(
-            from_settings(settings),
+            application,
             log_config=None,
             log_level="warning",
             access_log=False,

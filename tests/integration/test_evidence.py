@@ -1,17 +1,24 @@
 """The evidence stage on a real broker: every opened alert gets its picture, once, whatever goes wrong."""
 
+import io
+import time
 from pathlib import Path
 
+import av
 import pytest
 import simplejpeg
 
+from evidence.clip import ClipGone, clips_of
+from evidence.following import AlertList
+from evidence.index import Asked
 from evidence.stage import run
 from evidence.store import EvidenceStore
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_OK, Stop
+from runtime.marks import publish_mark
 from runtime.metrics import EVIDENCE_TROUBLE
 from runtime.revisions import publish_revisions
 from schemas.effective import CameraRules, RoiRevision
-from schemas.messages import FrameRef
+from schemas.messages import Delivery, FrameRef, Mark
 from schemas.topics import ALERTS
 from tests.support.alerts import resolved
 from tests.support.broker import committed_offsets, settings, write_all
@@ -110,3 +117,69 @@ def test_a_store_without_its_driver_is_a_mistake_of_the_configuration(prefix):
 
 def test_topics_that_are_missing_are_named(bootstrap, folder):
     assert run(evidence_settings(bootstrap, "never-made.", folder), Stop()) == EXIT_BROKER
+
+
+# The list of alerts, and clips
+
+
+@pytest.fixture
+def alert_list(bootstrap, prefix, topics):
+    made = AlertList(settings(bootstrap), prefix, 30, lambda: round(time.time() * 1000))
+    made.start()
+    yield made
+    made.close()
+
+
+def test_the_list_is_rebuilt_from_the_topics_and_follows_them(bootstrap, prefix, yard, alert_list):
+    first = yard.alert(0, yard.frame(0))
+    until(lambda: alert_list.complete and alert_list.get(first.alert_id))
+    second = yard.alert(1, yard.frame(1))
+    yard.write(resolved(first, after_ms=1000))
+    told = Delivery(f"{first.alert_id}_0", "webhook", "delivered", 1, 1, 2)
+    yard.write_to("deliveries", f"webhook/{told.delivery_id}", told)
+    publish_mark(settings(bootstrap), prefix, Mark(first.alert_id, True, 5, "ana"))
+    until(lambda: alert_list.get(first.alert_id).alert.phase == "resolved" and alert_list.get(first.alert_id).mark)
+    anew = AlertList(settings(bootstrap), prefix, 30, lambda: round(time.time() * 1000))
+    anew.start()
+    try:
+        until(lambda: anew.complete)
+        entries = anew.page(Asked(), 10, None).entries
+    finally:
+        anew.close()
+    assert [entry.alert.alert_id for entry in entries] == [second.alert_id, first.alert_id]
+    assert entries == alert_list.page(Asked(), 10, None).entries
+    assert entries[1].deliveries == (told,)
+
+
+def test_without_kafka_the_list_is_empty_and_says_that_it_is_not_complete():
+    made = AlertList(settings("127.0.0.1:1"), "", 30, lambda: 0)
+    made.start()
+    made.close()
+    assert made.page(Asked(), 10, None).entries == []
+    assert not made.complete
+
+
+def test_a_clip_holds_the_frames_of_the_camera_around_the_opening(bootstrap, prefix, yard, folder):
+    refs = []
+    for number in range(60):
+        refs.append(yard.frame(number))
+        yard.frame(number, "dock")
+        yard.frame(number, "ramp")
+    alert = yard.alert(30, refs[30])
+    told = evidence_settings(bootstrap, prefix, folder, clip_before_seconds=2, clip_after_seconds=3)
+    store = EvidenceStore(str(folder), prefix)
+    clip = clips_of(told, store, lambda: round(time.time() * 1000)).clip(alert)
+    assert store.find(alert.alert_id, alert.opened_at, "clip.mp4") == clip
+    with av.open(io.BytesIO(clip)) as video:
+        pictures = list(video.decode(0))[:-1]
+    assert [round(each.time * 1000) for each in pictures] == [200 * number for number in range(26)]
+    greys = [each.to_ndarray(format="rgb24").mean() for each in pictures]
+    assert greys == pytest.approx([20 + 2 * (20 + number) for number in range(26)], abs=4)
+
+
+def test_where_the_frame_is_gone_there_is_no_clip(bootstrap, prefix, yard, folder):
+    frame = yard.frame(0)
+    alert = yard.alert(0, FrameRef(frame.topic, frame.partition, 4711))
+    told = evidence_settings(bootstrap, prefix, folder)
+    with pytest.raises(ClipGone):
+        clips_of(told, EvidenceStore(str(folder), prefix), lambda: round(time.time() * 1000)).clip(alert)

@@ -12,13 +12,18 @@ import cv2
 import httpx
 import numpy as np
 import simplejpeg
+from pydantic import SecretStr
 
+from api.alerts import Showing
 from api.app import create_app
 from api.documents import Documents
 from api.kafka_watch import KafkaState
 from api.looking import Looking
 from api.marks import Marking
 from api.revisions import Revisions
+from evidence.clip import ClipGone
+from evidence.index import AlertIndex, Asked, Entry, Key, Page
+from evidence.store import EvidenceStore
 from inference.pictures import Limits
 from runtime.kafka import BrokerUnreachable
 from runtime.revisions import RevisionHistory
@@ -66,6 +71,8 @@ class Topics:
         self.marks: list[Mark] = []
         self.searched_since = 0
         self.away: BrokerUnreachable | None = None
+        self.index = AlertIndex()
+        self.complete = True
 
     def revisions(self) -> Revisions:
         """What the API reads and replaces."""
@@ -74,6 +81,22 @@ class Topics:
     def marking(self) -> Marking:
         """What the API marks alerts through."""
         return Marking(self._find, self.marks.append)
+
+    def showing(self, store: EvidenceStore, secret: str | None = None) -> Showing:
+        """What the API shows alerts from: ``index``, and clips that nobody can make."""
+
+        def clip(_alert: Alert) -> bytes:
+            raise ClipGone("the frames are gone")
+
+        return Showing(self, store, clip, None if secret is None else SecretStr(secret))
+
+    def get(self, alert_id: str) -> Entry | None:
+        """See `api.alerts.List`."""
+        return self.index.get(alert_id)
+
+    def page(self, asked: Asked, limit: int, below: Key | None) -> Page:
+        """See `api.alerts.List`."""
+        return self.index.page(asked, limit, below)
 
     def _read(self) -> RevisionHistory:
         if self.away is not None:
@@ -133,6 +156,7 @@ def make_app(
     max_pixels: int = 1_000_000,
     kafka: KafkaState | None = None,
     topics: Topics | None = None,
+    showing: Showing | None = None,
     writable: bool | None = None,
 ) -> tuple[Any, Looking]:
     """The application and its detector's thread, not started."""
@@ -143,6 +167,7 @@ def make_app(
         Documents(configs, RoiDefaults()),
         topics.revisions(),
         topics.marking(),
+        topics.showing(EvidenceStore(str(configs / "evidence"))) if showing is None else showing,
         kafka=lambda: kafka or KafkaState("ok"),
         limits=Limits(max_bytes, max_pixels),
         writable=writable,

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import structs
 
 from evidence.stage import run
 from runtime.kafka import Message, Producer, deliver, producer
 from runtime.lifecycle import Stop
 from runtime.settings import KafkaSettings, Settings
+from schemas.codec import encode, schema_header
 from schemas.documents.services import EvidenceSettings, Services
 from schemas.frames import FrameHead, frame_headers
 from schemas.messages import Alert, FrameRef
@@ -67,6 +69,11 @@ class Yard:
         deliver(
             self._producer, self._topics["alerts"], key=key, value=value, headers=headers, timestamp=alert.opened_at
         )
+
+    def write_to(self, topic: str, key: str, message: msgspec.Struct) -> None:
+        """Writes a message as its stage does."""
+        header = [schema_header(type(message))]
+        deliver(self._producer, self._topics[topic], key=key, value=encode(message), headers=header)
 
 
 @contextmanager

@@ -175,7 +175,8 @@ async def test_the_openapi_document_names_every_route_and_the_problem(configs):
         document = (await api.get("/openapi.json")).json()
     assert set(document["paths"]) == {
         "/health", "/livez", "/readyz", "/metrics", "/infer", "/config/rois", "/config/cameras",
-        "/alerts/{alert_id}/mark",
+        "/alerts", "/alerts/{alert_id}", "/alerts/{alert_id}/evidence.jpg", "/alerts/{alert_id}/clean.jpg",
+        "/alerts/{alert_id}/clip.mp4", "/alerts/{alert_id}/mark",
     }  # fmt: skip
     body = document["paths"]["/infer"]["post"]["requestBody"]["content"]
     assert set(body) == {"image/jpeg", "image/png", "image/webp", "multipart/form-data"}

@@ -1,0 +1,305 @@
+"""`GET /alerts…`: the list of alerts, and the evidence of one."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, Field, SecretStr
+
+from api.marks import ID
+from api.problems import ApiProblem, Mistake, documented, kafka_away
+from api.writing import from_this_machine
+from evidence.clip import ClipBusy, ClipGone, ClipNotYet
+from evidence.index import Asked, Entry, Key, Page
+from evidence.layout import File
+from evidence.store import Account
+from runtime.kafka import BrokerUnreachable
+from runtime.logs import get_logger
+from runtime.signing import BadLink, check_link
+from runtime.store import StoreTrouble
+from schemas.instants import BadInstant, instant
+from schemas.messages import Alert, Severity
+
+CURSOR: Final = r"^[0-9]{1,15}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+JPEG: Final = "image/jpeg"
+MP4: Final = "video/mp4"
+EXPECTED: Final = "expected 2026-11-16T08:00:00Z, 2026-11-16, -7d, -90m, now, or milliseconds since 1970"
+
+log = get_logger(__name__)
+
+
+class DeliveryShown(BaseModel):
+    """How the delivery of a phase to a sink ended, or how it went the last time."""
+
+    sink: str
+    delivery_id: str = Field(description="what the receiver saw")
+    outcome: str
+    reason: str | None
+    attempts: int
+    last_attempt_at: int
+
+
+class MarkShown(BaseModel):
+    """What somebody said of the alert."""
+
+    true: bool
+    by: str
+    marked_at: int
+    comment: str | None
+
+
+class AlertShown(BaseModel):
+    """An alert in its newest phase. Instants are milliseconds UTC."""
+
+    alert_id: str
+    phase: Literal["opened", "resolved"]
+    camera_id: str
+    roi: str
+    label: str
+    track_id: int | None
+    severity: Severity
+    confidence: float = Field(description="of the box in the frame that confirmed it")
+    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 as fractions of the picture")
+    opened_at: int
+    last_hit_at: int
+    resolved_at: int | None
+    reason: str | None = Field(description="of the resolve: quiet, blind, revision")
+    hits: int
+    suppressed: int
+    model: str
+    roi_revision: str
+    evidence: str = Field(description="path of the picture")
+    clean: str = Field(description="path of the frame without anything drawn in")
+    clip: str = Field(description="path of the clip")
+    deliveries: list[DeliveryShown]
+    mark: MarkShown | None
+
+
+class AlertsPage(BaseModel):
+    """Alerts, the newest first."""
+
+    alerts: list[AlertShown]
+    next: str | None = Field(description="the `cursor` of the next page; null: there is none")
+    complete: bool = Field(description="false while the topics are still being read: alerts may be missing")
+
+
+class List(Protocol):
+    """`evidence.following.AlertList`."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that is on the topics was read once."""
+        ...
+
+    def get(self, alert_id: str) -> Entry | None:
+        """The alert, or None where it is not known."""
+        ...
+
+    def page(self, asked: Asked, limit: int, below: Key | None) -> Page:
+        """The wanted alerts, the newest first."""
+        ...
+
+
+class Store(Protocol):
+    """`evidence.store.EvidenceStore`; both raise `StoreTrouble`."""
+
+    def find(self, alert_id: str, opened_at: int, file: File) -> bytes | None:
+        """A file, or None where it is not kept."""
+        ...
+
+    def account(self, alert_id: str, opened_at: int) -> Account | None:
+        """What became of the alert's evidence."""
+        ...
+
+
+class Showing(NamedTuple):
+    """What alerts are shown from. ``clip`` makes one and raises as `evidence.clip.Clips.clip`.
+
+    ``secret``: what links to evidence are signed with; None: whoever reaches the API sees it.
+    """
+
+    alerts: List
+    store: Store
+    clip: Callable[[Alert], bytes]
+    secret: SecretStr | None = None
+
+
+Expires = Annotated[int | None, Query(ge=0, lt=10**12, description="of a signed link: seconds since 1970")]
+Signature = Annotated[str | None, Query(max_length=200, description="of a signed link")]
+AlertId = Annotated[str, Path(pattern=ID)]
+
+
+def alert_routes(showing: Showing) -> APIRouter:
+    """The routes, around the list of alerts and the evidence store."""
+    router = APIRouter(prefix="/alerts", tags=["alerts"])
+
+    @router.get("", response_model=AlertsPage, summary="Alerts, the newest first", responses=documented(422))
+    def alerts(
+        camera: str | None = None,
+        roi: str | None = None,
+        label: str | None = None,
+        severity: Severity | None = None,
+        open_: Annotated[bool | None, Query(alias="open", description="true: not resolved yet")] = None,
+        since: Annotated[str | None, Query(description=f"opened then or later; {EXPECTED}")] = None,
+        until: Annotated[str | None, Query(description="opened then or earlier")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(pattern=CURSOR, description="`next` of the page before")] = None,
+    ) -> AlertsPage:
+        """Of the last `api.alert_days` (30). Every alert that newly opens comes first, so pages that follow one another
+        by `next` neither repeat nor leave out any.
+        """
+        begin, end = _instant(since, "since"), _instant(until, "until")
+        found = showing.alerts.page(Asked(camera, roi, label, severity, open_, begin, end), limit, _key(cursor))
+        return AlertsPage(
+            alerts=[shown(entry) for entry in found.entries],
+            next=None if found.next is None else f"{found.next[0]}_{found.next[1]}",
+            complete=showing.alerts.complete,
+        )
+
+    @router.get("/{alert_id}", response_model=AlertShown, summary="One alert", responses=documented(404, 422, 503))
+    def alert(alert_id: AlertId) -> AlertShown:
+        """How its deliveries ended, and what was said of it."""
+        return shown(known(alert_id))
+
+    @router.get("/{alert_id}/evidence.jpg", summary="The frame that confirmed it, with what was seen", **_file(JPEG))
+    def evidence(request: Request, alert_id: AlertId, expires: Expires = None, signature: Signature = None) -> Response:
+        """Polygon, box, anchor point and words are drawn in."""
+        may_see(request, alert_id, expires, signature)
+        return picture(alert_id, "evidence.jpg")
+
+    @router.get("/{alert_id}/clean.jpg", summary="The frame that confirmed it, as the camera gave it", **_file(JPEG))
+    def clean(request: Request, alert_id: AlertId, expires: Expires = None, signature: Signature = None) -> Response:
+        """Nothing is drawn in."""
+        may_see(request, alert_id, expires, signature)
+        return picture(alert_id, "clean.jpg")
+
+    @router.get("/{alert_id}/clip.mp4", summary="Some seconds around the opening", **_file(MP4))
+    def clip(request: Request, alert_id: AlertId, expires: Expires = None, signature: Signature = None) -> Response:
+        """Made when it is asked for first, while the frames are on their topic (about an hour), and kept from then on.
+        Before its last second was captured the answer is 503 with `Retry-After`.
+        """
+        may_see(request, alert_id, expires, signature)
+        entry = known(alert_id)
+        try:
+            return _content(showing.clip(entry.alert), MP4)
+        except ClipNotYet as early:
+            raise ApiProblem(503, str(early), headers={"Retry-After": str(early.seconds)}) from None
+        except ClipBusy:
+            raise ApiProblem(503, "another clip is being made", headers={"Retry-After": "2"}) from None
+        except ClipGone as gone:
+            raise ApiProblem(404, str(gone)) from None
+        except BrokerUnreachable as error:
+            raise kafka_away(str(error)) from None
+        except StoreTrouble as trouble:
+            raise _store_away(trouble) from None
+
+    def known(alert_id: str) -> Entry:
+        entry = showing.alerts.get(alert_id)
+        if entry is not None:
+            return entry
+        if not showing.alerts.complete:
+            raise ApiProblem(503, "the list of alerts is still being read", headers={"Retry-After": "5"})
+        raise ApiProblem(404, "there is no alert of this id in the days that the list goes back")
+
+    def picture(alert_id: str, file: File) -> Response:
+        opened_at = known(alert_id).alert.opened_at
+        try:
+            content = showing.store.find(alert_id, opened_at, file)
+            if content is not None:
+                return _content(content, JPEG)
+            account = showing.store.account(alert_id, opened_at)
+        except StoreTrouble as trouble:
+            raise _store_away(trouble) from None
+        if account is None:
+            raise ApiProblem(404, "no evidence is kept (yet); does `backsight evidence` run?")
+        raise ApiProblem(404, f"there is no picture: {account.missing}")
+
+    def may_see(request: Request, alert_id: str, expires: int | None, signature: str | None) -> None:
+        if showing.secret is None:
+            return
+        if expires is None or signature is None:
+            if not from_this_machine(request):
+                raise ApiProblem(403, "expected a signed link, such as deliveries carry")
+            return
+        try:
+            check_link(showing.secret.get_secret_value(), alert_id, expires, signature, round(time.time() * 1000))
+        except BadLink as bad:
+            raise ApiProblem(403, str(bad)) from None
+
+    return router
+
+
+def shown(entry: Entry) -> AlertShown:
+    """An alert as it is answered."""
+    alert, path = entry.alert, f"/alerts/{entry.alert.alert_id}"
+    return AlertShown(
+        alert_id=alert.alert_id,
+        phase=alert.phase,
+        camera_id=alert.camera_id,
+        roi=alert.roi,
+        label=alert.label,
+        track_id=alert.track_id,
+        severity=alert.severity,
+        confidence=alert.evidence.confidence,
+        box=alert.evidence.box,
+        opened_at=alert.opened_at,
+        last_hit_at=alert.last_hit_at,
+        resolved_at=alert.resolved_at,
+        reason=alert.reason,
+        hits=alert.hits,
+        suppressed=alert.suppressed,
+        model=f"{alert.model.name} {alert.model.version}",
+        roi_revision=alert.roi_revision,
+        evidence=f"{path}/evidence.jpg",
+        clean=f"{path}/clean.jpg",
+        clip=f"{path}/clip.mp4",
+        deliveries=[
+            DeliveryShown(
+                sink=each.sink,
+                delivery_id=each.delivery_id,
+                outcome=each.outcome,
+                reason=each.reason,
+                attempts=each.attempts,
+                last_attempt_at=each.last_attempt_at,
+            )
+            for each in entry.deliveries
+        ],
+        mark=None
+        if entry.mark is None
+        else MarkShown(
+            true=entry.mark.true, by=entry.mark.by, marked_at=entry.mark.marked_at, comment=entry.mark.comment
+        ),
+    )
+
+
+def _file(kind: str) -> dict[str, Any]:
+    content = {200: {"description": "The file.", "content": {kind: {"schema": {"type": "string", "format": "binary"}}}}}
+    return {"response_class": Response, "responses": {**content, **documented(403, 404, 422, 503)}}
+
+
+def _content(content: bytes, kind: str) -> Response:
+    return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _store_away(trouble: StoreTrouble) -> ApiProblem:
+    log.error("evidence_store_away", reason=str(trouble))
+    return ApiProblem(503, "the evidence store cannot be read; the log says why", headers={"Retry-After": "10"})
+
+
+def _key(cursor: str | None) -> Key | None:
+    if cursor is None:
+        return None
+    opened_at, _, alert_id = cursor.partition("_")
+    return int(opened_at), alert_id
+
+
+def _instant(text: str | None, name: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        return instant(text, round(time.time() * 1000))
+    except BadInstant:
+        mistake = Mistake(place=f"query.{name}", message=EXPECTED)
+        raise ApiProblem(422, "the request does not check", errors=[mistake]) from None
