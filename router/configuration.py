@@ -68,6 +68,7 @@ def load_router(settings: Settings, environ: Mapping[str, str], before: Configur
     sinks: list[Sink] = []
     warnings: list[Problem] = []
     digests: dict[str, bytes] = {}
+    taken: dict[str, str] = {}
     running = {} if before is None else {sink.name: sink for sink in before.sinks}
     used = document.used_sinks()
     for number, entry in enumerate(document.sinks):
@@ -83,6 +84,9 @@ def load_router(settings: Settings, environ: Mapping[str, str], before: Configur
         if before is not None and before.written.get(sink.name) == digests[sink.name]:
             sink = running.get(sink.name, sink)
         sinks.append(sink)
+        alone = getattr(sink, "alone", None)
+        if alone is not None and taken.setdefault(alone, sink.name) != sink.name:
+            problems.append(Problem(place, f"{taken[alone]} has {alone} already"))
         if sink.name not in used:
             warnings.append(Problem(place, f"no route tells {sink.name}"))
     if problems:

@@ -114,7 +114,8 @@ class Sink(Protocol):
 
     A sink may have ``async def begin(self) -> None`` besides: called in its event loop before it is told anything, and
     again when a closed sink begins again. It starts work of its own (a sink that actuates turns off what a router that
-    was killed left on) and waits for nothing outside.
+    was killed left on) and waits for nothing outside. A sink may have ``alone: str``, too: in words, what no second
+    sink of a configuration may have.
     """
 
     kind: ClassVar[str]
@@ -178,7 +179,8 @@ def one_line_sink(alerting: AlertingSettings) -> Sink:
     if "url" in kind.document.model_fields:
         url: SecretStr | None = getattr(alerting, f"{alerting.protocol}_url", None)
         written["url"] = "" if url is None else url.get_secret_value()
-        place = f"services.yaml: alerting.{alerting.protocol}_url (ALERTING_{alerting.protocol.upper()}_URL)"
+        variable = {"redis": "REDIS_URL"}.get(alerting.protocol, f"ALERTING_{alerting.protocol.upper()}_URL")
+        place = f"services.yaml: alerting.{alerting.protocol}_url ({variable})"
         written["timeout_seconds"] = alerting.webhook_timeout_seconds
         if "allowed_targets" in kind.document.model_fields and (host := _host(written["url"])):
             written["allowed_targets"] = [host]  # whoever sets the one line wrote the target down

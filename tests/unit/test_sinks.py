@@ -39,13 +39,18 @@ def kind(request):
     return known_sinks()[request.param]
 
 
-EXAMPLES = {"url": "http://127.0.0.1:1/hook"}
-"""For every key that some kind of sink cannot do without."""
+EXAMPLES = {
+    "url": "http://127.0.0.1:1/hook",
+    "redis.url": "redis://127.0.0.1:1",
+    "path": "alerts.jsonl",
+}
+"""For every key that some kind of sink cannot do without; as `kind.key` where one kind wants another value."""
 
 
 def entry(kind):
     needed = {name for name, field in kind.document.model_fields.items() if field.is_required()}
-    return {"name": "ours", "kind": kind.kind} | {key: EXAMPLES[key] for key in needed - {"name", "kind"}}
+    examples = {key: EXAMPLES.get(f"{kind.kind}.{key}", EXAMPLES.get(key)) for key in needed - {"name", "kind"}}
+    return {"name": "ours", "kind": kind.kind} | examples
 
 
 def test_a_sink_is_found_by_its_file(kind):
