@@ -45,6 +45,18 @@ class DeliveryThread(threading.Thread):
         """Hands a notice over; from any thread."""
         self.loop.call_soon_threadsafe(self.lanes.offer, notice)
 
+    def know_open(self, notice: Notice) -> None:
+        """Tells a sink that wants to know of an alert that is open; from any thread."""
+        know = getattr(self._sink, "know_open", None)
+        if know is not None:
+            self.loop.call_soon_threadsafe(know, notice)
+
+    def forget(self, concerned: Callable[[Notice], bool]) -> None:
+        """The other way round."""
+        forget = getattr(self._sink, "forget", None)
+        if forget is not None:
+            self.loop.call_soon_threadsafe(forget, concerned)
+
     def withdraw(self, concerned: Callable[[Notice], bool]) -> bool:
         """Takes back what is not being attempted and waits for the rest; False when a sink kept its deadline not."""
         waiting = asyncio.run_coroutine_threadsafe(self.lanes.withdraw(concerned), self.loop)

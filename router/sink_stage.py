@@ -6,6 +6,7 @@ before it waits and every outcome before it is acknowledged; so a crash repeats 
 way, and what ended is known again from `deliveries`.
 """
 
+import contextlib
 import queue
 import time
 from typing import Final, NamedTuple, Protocol
@@ -45,6 +46,9 @@ COMMIT_SECONDS: Final = 1.0
 PLAN_SECONDS: Final = 0.1
 """How exactly times of the plan are kept."""
 LAG_SECONDS: Final = 5.0
+WAIT_SECONDS: Final = 0.02
+FULL_SECONDS: Final = 2.0
+"""As long the consumer may go without a poll while nothing more is to be read; then the partitions are paused."""
 BURST: Final = 100
 """Records taken in a row before ends are published."""
 UNDECODABLE_IN_A_ROW: Final = 100
@@ -112,7 +116,7 @@ class SinkStage:
             queued_max_messages_kbytes=4096,
             on_commit=self._commit_ended,
         )
-        self._producer = producer(settings.kafka, client, linger_ms=0)
+        self._producer = producer(settings.kafka, client)
         self._outcomes = Outcomes(self._producer, settings.prefix, sink.name)
         self._told = DeliveryLog(settings.kafka, settings.prefix, sink.name, f"{client}-log")
         age = sink.max_age_seconds
@@ -125,6 +129,7 @@ class SinkStage:
         self._undecodable = 0
         self._must_refresh = False
         self._paused = False
+        self._full_since: float | None = None
         self._closing = False
         self._commit_due = self._lag_due = self._plan_due = 0.0
 
@@ -149,8 +154,10 @@ class SinkStage:
 
     def _take(self) -> None:
         """Reads what is there, a burst at most, and hands it to the lanes."""
-        self._hold_back()
-        seconds = 0.1 if not self._pending else 0.02  # a short wait while ends are to be published
+        if self._is_full():
+            self._wait_for_an_end()
+            return
+        seconds = 0.1 if not self._pending else WAIT_SECONDS  # a short wait while ends are to be published
         for _ in range(BURST):
             record = self._consumer.poll(seconds)
             seconds = 0.0
@@ -165,15 +172,28 @@ class SinkStage:
             if len(self._pending) >= MOST_PENDING:
                 return
 
-    def _hold_back(self) -> None:
-        full = len(self._pending) >= MOST_PENDING
-        if full and not self._paused:
+    def _is_full(self) -> bool:
+        """Whether nothing more is to be read now. Pauses the partitions where that lasts.
+
+        To pause throws away what was fetched, so a sink that is merely slower than Kafka is waited for.
+        """
+        now = time.monotonic()
+        if len(self._pending) < MOST_PENDING:
+            self._full_since = None
+        elif self._full_since is None:
+            self._full_since = now
+        lasts = self._full_since is not None and now - self._full_since > FULL_SECONDS
+        if lasts and not self._paused:
             self._consumer.pause(self._consumer.assignment())
+            self._paused = True
         elif self._paused and len(self._pending) < MOST_PENDING // 2:
             self._consumer.resume(self._consumer.assignment())
-        else:
-            return
-        self._paused = full
+            self._paused = False
+        return self._full_since is not None and not self._paused
+
+    def _wait_for_an_end(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._end_or_fault(self._ended.get(timeout=WAIT_SECONDS))
 
     def _trouble(self, error: KafkaError) -> None:
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -241,8 +261,9 @@ class SinkStage:
             self._know_open()
 
     def _know_open(self) -> None:
-        """Tells the planner of alerts that were opened before our time and are open still, where it may matter."""
-        if not (self._way.repeats(self._sink.name) or self._told.knows_silenced):
+        """Tells planner and sink of alerts that were opened before our time and are open still, where it may matter."""
+        sink_asks = hasattr(self._sink, "know_open")
+        if not (sink_asks or self._way.repeats(self._sink.name) or self._told.knows_silenced):
             return
         places = [TopicPartition(self._alerts, number) for number in self._progress]
         committed = {place.partition: place.offset for place in self._consumer.committed(places, timeout=30)}
@@ -254,6 +275,8 @@ class SinkStage:
                 self._partition_of[each.alert.camera_id] = each.partition
                 silenced = self._told.was_silenced(notice.delivery_id)
                 self._planner.know_open(notice, leg, now, silenced=silenced)
+                if sink_asks and not silenced:
+                    self._thread.know_open(notice)
 
     def _follow(self, plan: Plan) -> None:
         for notice in plan.tell:
@@ -276,14 +299,17 @@ class SinkStage:
                 ended = self._ended.get_nowait()
             except queue.Empty:
                 break
-            if isinstance(ended, SinkGone):
-                raise Fault(EXIT_FAULT, str(ended))
-            self._end(ended)
+            self._end_or_fault(ended)
         if time.monotonic() >= self._plan_due:
             self._plan_due = time.monotonic() + PLAN_SECONDS
             self._follow(self._planner.due(wall_clock()))
         self._outcomes.poll()
         SINK_PENDING.labels(self._sink.name).set(len(self._pending))
+
+    def _end_or_fault(self, ended: Ended | SinkGone) -> None:
+        if isinstance(ended, SinkGone):
+            raise Fault(EXIT_FAULT, str(ended))
+        self._end(ended)
 
     def _end(self, ended: Ended) -> None:
         """Publishes how each phase of the notice ended."""
@@ -404,7 +430,13 @@ class SinkStage:
             pending.places[:] = [place for place in pending.places if place[0] not in partitions]
             if not pending.places:
                 del self._pending[delivery_id]
-        self._planner.forget(lambda notice: self._partition_of.get(notice.alert.camera_id) in partitions)
+
+        def theirs(notice: Notice) -> bool:
+            return self._partition_of.get(notice.alert.camera_id) in partitions
+
+        self._planner.forget(theirs)
+        if not self._closing:
+            self._thread.forget(theirs)
 
     def _settle_all(self) -> bool:
         """Publishes every end; False when the broker did not take them in time."""
