@@ -21,7 +21,7 @@ from demos.yard.clip import write_clip
 from runtime.revisions import RevisionLog
 from runtime.settings import KafkaSettings
 
-MODEL: Final = Path(__file__).parents[1] / "models" / "yard" / "yard-1.onnx"
+MODEL: Final = Path(__file__).parents[1] / "models" / "yard" / "yard-2.onnx"
 CAMERAS: Final = (
     "yard_gate",
     "yard_dock",

@@ -32,8 +32,8 @@ def clouds(draw: np.random.Generator, height: int, width: int, coarse: int) -> N
     return np.clip(total, -1.0, 1.0)
 
 
-def paint_ground(seed: int, camera: str, lens: Lens, layout: Layout) -> Picture:
-    """The still background (H, W, 3): what the camera sees when nothing is there."""
+def paint_ground(seed: int, camera: str, lens: Lens, layout: Layout, litter: int = 1) -> Picture:
+    """The still background (H, W, 3): what the camera sees when nothing is there; `litter` times as many stains."""
     draw = dice(seed, camera, "ground")
     width, height = lens.width, lens.height_px
     # The ground's texture is drawn on a square of 24 m seen from above and then laid out in perspective.
@@ -55,7 +55,7 @@ def paint_ground(seed: int, camera: str, lens: Lens, layout: Layout) -> Picture:
         for offset in (0.0, 1.5):
             ends = np.array([seen_from_above(x + offset, -8), seen_from_above(x + offset + 16 * slope, 8)], np.int32)
             cv2.line(above, ends[0].tolist(), ends[1].tolist(), worn, int(draw.integers(4, 9)), cv2.LINE_AA)
-    for _ in range(int(draw.integers(1, 5))):  # puddles and oil
+    for _ in range(litter * int(draw.integers(1, 5))):  # puddles and oil
         u, v = seen_from_above(draw.uniform(-7, 7), draw.uniform(-4, 5))
         axes = (int(draw.uniform(8, 34)), int(draw.uniform(6, 22)))
         colour = (150, 138, 122) if draw.random() < 0.6 else (46, 44, 44)

@@ -51,7 +51,7 @@ class Yard:
     """A sawmill's yard seen by one camera: a pure function of seed, camera name and time.
 
     `width` and `height` are the picture's size in pixels; the scene is the same at every size. `night` None lets the
-    camera's name decide.
+    camera's name decide. `litter` times as many stains, leaves and birds as usual lie about, to train on.
     """
 
     def __init__(
@@ -61,11 +61,13 @@ class Yard:
         width: int = 640,
         height: int = 360,
         night: bool | None = None,
+        litter: int = 1,
     ) -> None:
         self.seed, self.camera, self.width, self.height = seed, camera, width, height
+        self._litter = litter
         self.lens: Lens = hang_lens(seed, camera, width, height)
         self.layout: Layout = lay_out(seed, camera, self.lens, night)
-        self._ground = paint_ground(seed, camera, self.lens, self.layout)
+        self._ground = paint_ground(seed, camera, self.lens, self.layout, litter)
         self._conveyor, self._conveyor_mask = paint_conveyor(seed, camera, self.lens)
         covered = cv2.boundingRect(self._conveyor_mask)
         self._conveyor_at = (slice(covered[1], covered[1] + covered[3]), slice(covered[0], covered[0] + covered[2]))
@@ -165,7 +167,8 @@ class Yard:
         seconds = t_ms / 1000.0
         yield from self.layout.furniture
         yield from self._traffic(seconds)
-        yield from drifting(self.seed, self.camera, seconds)
+        for day in range(self._litter):
+            yield from drifting(self.seed, self.camera, seconds + 86_400.0 * day)
         yield from outside_things(self.seed, self.camera, self.lens, self.layout, seconds)
         for number in {max(0, (t_ms - 6000) // PERIOD_MS), t_ms // PERIOD_MS}:
             thing = incident_thing(self.incident(number), self.seed, self.camera, self.layout, t_ms)

@@ -303,7 +303,7 @@ def main() -> None:
     """Reads the options and measures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["boxes", "alerts", "speed"])
-    parser.add_argument("--model", type=Path, default=HERE / "yard-1.onnx")
+    parser.add_argument("--model", type=Path, default=HERE / "yard-2.onnx")
     parser.add_argument("--cameras", type=int, default=60)
     parser.add_argument("--seed", type=int, default=UNSEEN, help="of the yards (alerts)")
     parser.add_argument("--names", nargs="*", default=[], help="these cameras instead (alerts)")

@@ -84,11 +84,12 @@ def shoot(task: tuple[int, str, int]) -> list[Shot]:
     cv2.setNumThreads(1)
     draw = dice(seed, camera, "shots")
     width = int(draw.choice([480, 640, 640, 640, 640, 640, 800, 960, 1280]))
-    yard = Yard(seed, camera, width=width, height=width * 9 // 16)
+    # What a detector takes for foreign objects is rare in one yard; several times as many make a lesson of it.
+    yard = Yard(seed, camera, width=width, height=width * 9 // 16, litter=int(draw.choice([1, 3, 5])))
     shots = []
     for _ in range(count):
         t_ms = int(draw.integers(0, 6 * 3600 * 1000))
-        if draw.random() < 0.4:  # oftener than chance an instant with an incident
+        if draw.random() < 0.5:  # oftener than chance an instant with an incident
             incident = yard.incident(t_ms // 20_000)
             t_ms = int(draw.integers(incident.starts_ms, incident.ends_ms))
         picture, truths = yard.at(t_ms)

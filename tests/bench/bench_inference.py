@@ -30,7 +30,7 @@ from tests.support.inference_stage import Frames, inference_settings, jpeg, read
 ROUNDS = 15
 FRAMES = 3000
 CAMERAS = ("yard_a", "yard_b", "gate", "dock")
-MODEL = Path(__file__).resolve().parents[2] / "models" / "yard" / "yard-1.onnx"
+MODEL = Path(__file__).resolve().parents[2] / "models" / "yard" / "yard-2.onnx"
 LIMITS = Limits(max_bytes=10_000_000)
 
 

@@ -20,9 +20,9 @@ from runtime.lifecycle import EXIT_CONFIG, EXIT_FAULT, EXIT_OK
 from tests.support.api import write_configs
 
 ROOT = Path(__file__).resolve().parents[2]
-MODEL = ROOT / "models" / "yard" / "yard-1.onnx"
+MODEL = ROOT / "models" / "yard" / "yard-2.onnx"
 JPEG = {"content-type": "image/jpeg"}
-needs_model = pytest.mark.skipif(not MODEL.exists(), reason="models/yard/yard-1.onnx is not there")
+needs_model = pytest.mark.skipif(not MODEL.exists(), reason="models/yard/yard-2.onnx is not there")
 
 
 def environ(configs: Path, **more: str) -> dict[str, str]:

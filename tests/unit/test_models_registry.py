@@ -29,7 +29,7 @@ def test_a_registered_model_is_the_file_that_was_measured(entry: dict[str, str])
 
 
 def test_the_yard_model_tells_foreign_objects_from_what_may_pass() -> None:
-    path = MODELS / "yard/yard-1.onnx"
+    path = MODELS / "yard/yard-2.onnx"
     settings = DetectorSettings(device="cpu", floor=0.4, iou=0.6, batch_size=4, fp16=False, threads=1)
     detector = onnx.load(path, identify(path, MODELS / "registry.yaml"), settings)
     assert detector.labels == ("object", "pine", "worker")
