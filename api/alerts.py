@@ -264,7 +264,7 @@ def shown(entry: Entry) -> AlertShown:
                 attempts=each.attempts,
                 last_attempt_at=each.last_attempt_at,
             )
-            for each in entry.deliveries
+            for each in sorted(entry.deliveries, key=lambda each: each.last_attempt_at)
         ],
         mark=None
         if entry.mark is None

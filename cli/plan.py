@@ -43,7 +43,7 @@ def plan(
     """What a number of cameras needs: disk, when everything is kept for as long as it is kept.
 
     Arithmetic over measured sizes, printed below the answer: a busy or a noisy picture takes more than they say. The
-    picture memory is reckoned with the interval and the width of services.yaml. Touches nothing, needs no Kafka.
+    picture memory and the evidence are reckoned with services.yaml. Touches nothing, needs no Kafka.
     """
     settings, _ = read_settings(configs, "")
     told = settings.services.picture_memory
@@ -56,6 +56,7 @@ def plan(
         replication=replication,
         picture_width=told.width,
         picture_every_seconds=told.every_seconds,
+        evidence_days=settings.services.evidence.days,
     )
     # Piped, a table is as wide as it needs.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)

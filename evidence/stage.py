@@ -26,7 +26,7 @@ from runtime.kafka import (
 )
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
-from runtime.metrics import EVIDENCE, EVIDENCE_BYTES, EVIDENCE_TROUBLE, LAG_RECORDS, STAGE_RECORDS
+from runtime.metrics import EVIDENCE, EVIDENCE_BYTES, EVIDENCE_TROUBLE, EVIDENCE_WAITING, LAG_RECORDS, STAGE_RECORDS
 from runtime.repeated import Repeated
 from runtime.revisions import RevisionLog
 from runtime.settings import Settings
@@ -88,6 +88,7 @@ class EvidenceStage:
         with closing(self._consumer), closing(self._frames), closing(self._revisions):
             while not stop.is_set():
                 self._health.beat()
+                EVIDENCE_WAITING.set(len(self._waiting))
                 fault = self._take()
                 if fault is not None:
                     return fault

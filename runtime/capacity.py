@@ -14,6 +14,8 @@ FRAME_BYTES_PER_PIXEL: Final = 0.15
 """Of a JPEG of quality 85. Measured 0.08 to 0.11 at 1280 pixels; a noisy night takes more."""
 PICTURE_BYTES_PER_PIXEL: Final = 0.10
 """Of a JPEG of quality 75. Measured 0.09."""
+DRAWN_OVER_CLEAN: Final = 1.75
+"""Bytes of a picture with lines and words drawn in, for one of the frame itself. Measured at 640 pixels."""
 EVENT_BYTES: Final = 800
 """Of a detection event with four detections in it, with its headers, as it lies in the log."""
 ALERT_BYTES: Final = 750
@@ -32,6 +34,7 @@ class Load:
     replication: int = 1
     picture_width: int = 640
     picture_every_seconds: float = 2.0
+    evidence_days: float = 90.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class Store:
 
 
 def disk(load: Load) -> tuple[Store, ...]:
-    """Every store that grows with the cameras: three topics and the picture memory, when they are full."""
-    return (_frames(load), _detections(load), _alerts(load), _pictures(load))
+    """Every store that grows with the cameras, when it is full: three topics, the picture memory, the evidence."""
+    return (_frames(load), _detections(load), _alerts(load), _pictures(load), _evidence(load))
 
 
 def _frames(load: Load) -> Store:
@@ -90,6 +93,14 @@ def _pictures(load: Load) -> Store:
     records = round(at_most * load.in_sight)
     how = f"{each / 1000:.0f} kB each, one every {load.picture_every_seconds:g} s, {load.in_sight:.0%} of the time"
     return Store("picture memory", kept, records, records * each, how)
+
+
+def _evidence(load: Load) -> Store:
+    kept = round(load.evidence_days * DAY)
+    records = round(load.cameras * load.alerts_per_day * load.evidence_days)
+    each = round((1 + DRAWN_OVER_CLEAN) * _jpeg(load.width, FRAME_BYTES_PER_PIXEL))
+    how = f"{each / 1000:.0f} kB each, the frame clean and drawn; clips come on top"
+    return Store("evidence", kept, records, records * each, how)
 
 
 def _jpeg(width: int, bytes_per_pixel: float) -> int:

@@ -75,6 +75,7 @@ SINK_DISABLED = Gauge("backsight_sink_disabled", "1 from a receiver's 410 until 
 # Evidence
 EVIDENCE = Counter("backsight_evidence_total", "opened alerts whose evidence was looked for", ["outcome"])
 EVIDENCE_TROUBLE = Counter("backsight_evidence_trouble_total", "attempts to keep evidence that failed")
+EVIDENCE_WAITING = Gauge("backsight_evidence_waiting", "alerts in memory whose evidence is not kept yet")
 EVIDENCE_BYTES = Counter("backsight_evidence_bytes_total", "bytes of the pictures and clips kept as evidence")
 
 # API

@@ -13,14 +13,15 @@ from evidence.following import AlertList
 from evidence.index import Asked
 from evidence.stage import run
 from evidence.store import EvidenceStore
+from runtime.kafka import TopicPartition, admin, log_spans, reader
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_OK, Stop
 from runtime.marks import publish_mark
-from runtime.metrics import EVIDENCE_TROUBLE
+from runtime.metrics import EVIDENCE_TROUBLE, EVIDENCE_WAITING
 from runtime.revisions import publish_revisions
 from schemas.effective import CameraRules, RoiRevision
 from schemas.messages import Delivery, FrameRef, Mark
-from schemas.topics import ALERTS
-from tests.support.alerts import resolved
+from schemas.topics import ALERTS, DAY
+from tests.support.alerts import opened, resolved
 from tests.support.broker import committed_offsets, settings, write_all
 from tests.support.evidence import Yard, evidence_settings, evidence_stage, until
 from tests.unit.test_evidence_pictures import roi
@@ -81,13 +82,33 @@ def test_a_store_that_is_away_loses_nothing_and_what_follows_keeps_its_order(boo
     before = EVIDENCE_TROUBLE._value.get()
     store = EvidenceStore(str(folder), prefix)
     with evidence_stage(evidence_settings(bootstrap, prefix, folder)) as codes:
-        until(lambda: EVIDENCE_TROUBLE._value.get() > before)
+        until(lambda: EVIDENCE_TROUBLE._value.get() > before and EVIDENCE_WAITING._value.get() == 5)
         assert committed(bootstrap, prefix) == 0
+        remove_records(bootstrap, alerts[0].evidence.frame.topic)  # retention goes on meanwhile
         folder.unlink()
         for alert in alerts:
             assert until(lambda alert=alert: store.account(alert.alert_id, alert.opened_at)).missing is None
         until(lambda: committed(bootstrap, prefix) == 5)
     assert codes == [EXIT_OK]
+
+
+def remove_records(bootstrap: str, topic: str) -> None:
+    spans = reader(settings(bootstrap), "test-spans")
+    ends = [TopicPartition(topic, number, end) for number, (_, end) in log_spans(spans, topic).items()]
+    spans.close()
+    cluster = admin(settings(bootstrap))
+    for removed in cluster.delete_records(ends).values():
+        removed.result(20)
+
+
+def test_evidence_of_days_that_are_over_is_removed(bootstrap, prefix, yard, folder):
+    store = EvidenceStore(str(folder), prefix)
+    now = round(time.time() * 1000)
+    for days in (3, 1):
+        store.put(opened(days).alert_id, now - days * DAY, "clean.jpg", b"")
+    with evidence_stage(evidence_settings(bootstrap, prefix, folder, days=2)):
+        until(lambda: store.find(opened(3).alert_id, now - 3 * DAY, "clean.jpg") is None)
+    assert store.find(opened(1).alert_id, now - DAY, "clean.jpg") == b""
 
 
 def test_a_restart_makes_no_picture_again(bootstrap, prefix, yard, folder):

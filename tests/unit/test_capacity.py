@@ -21,6 +21,8 @@ def test_one_camera_is_reckoned_by_hand() -> None:
     assert found["alerts"].size == 2 * 10 * 90 * ALERT_BYTES
     assert found["picture memory"].records == 30 * 86_400 // 2
     assert found["picture memory"].size == 30 * 86_400 // 2 * round(640 * 360 * 0.10)
+    assert found["evidence"].records == 10 * 90
+    assert found["evidence"].size == 10 * 90 * round(2.75 * round(1280 * 720 * 0.15))
     assert found["frames"].records == 2 * (3600 + 600), "an hour, and the segment that is not closed yet"
     assert found["frames"].kept_ms == FRAMES.retention_ms
 
