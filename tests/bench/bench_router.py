@@ -1,20 +1,30 @@
-"""How long an alert takes from the topic to the router's stdout, and how many a webhook sink delivers in a second."""
+"""How long an alert takes from the topic to the router's stdout, how many a webhook sink delivers in a second, and what
+memory the router holds while a hundred thousand wait.
+"""
 
+import os
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 from runtime.kafka import admin
 from runtime.provision import apply_topics
+from schemas.messages import Alert
 from schemas.topics import ALERTS
 from tests.support.alerts import opened, record_of
 from tests.support.broker import new_prefix, running_broker, settings
-from tests.support.receiver import Receiver
+from tests.support.receiver import Receiver, Slow
 from tests.support.routing import alert_writer, router_process, write_alerts
 
 LATENCY_ALERTS = 200
 PER_SECOND = 20
-MANY = 3000
+MANY = 6000
+WARM = 500
+"""The first of them are not counted: the process warms up."""
+WAITING = 100_000
+SETTLE_SECONDS = 5
 
 
 def latency(bootstrap: str, prefix: str) -> None:
@@ -59,17 +69,58 @@ def throughput(bootstrap: str, prefix: str) -> None:
     )
     with Receiver() as receiver:
         router = router_process(bootstrap, prefix, receiver.url)
-        first = receiver.wait_for(1, 60)[0]
-        last = receiver.wait_for(MANY, 300)[-1]
+        first, before = receiver.wait_for(WARM, 60)[WARM - 1], _cpu_seconds(router.pid)
+        last, after = receiver.wait_for(MANY, 300)[MANY - 1], _cpu_seconds(router.pid)
         router.terminate()
         router.wait(30)
-    print(f"webhook: {MANY / (last.at - first.at):.0f} alerts a second, {receiver.most_at_once} at once at most")
+    count = MANY - WARM
+    print(
+        f"webhook: {count / (last.at - first.at):.0f} alerts a second, {receiver.most_at_once} at once at most, "
+        f"{(after - before) / count * 1000:.2f} ms of CPU each in the router"
+    )
+
+
+def memory(bootstrap: str, prefix: str) -> None:
+    """A receiver that never answers, and ever more alerts that wait for it."""
+    writer = alert_writer(bootstrap)
+    start = round(time.time() * 1000) - WAITING * 100
+    write_alerts(writer, prefix, [_waiting(number, start) for number in range(1000)])
+    with Receiver([Slow(3600)]) as receiver:
+        router = router_process(bootstrap, prefix, receiver.url, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        receiver.wait_for(1, 60)
+        time.sleep(SETTLE_SECONDS)
+        held = [_resident_mb(router.pid)]
+        for step in range(4):
+            numbers = range(1000 + step * WAITING // 4, 1000 + (step + 1) * WAITING // 4)
+            write_alerts(writer, prefix, [_waiting(number, start) for number in numbers])
+            time.sleep(SETTLE_SECONDS)
+            held.append(_resident_mb(router.pid))
+        router.kill()
+        router.wait()
+    print(
+        f"memory: {held[0]:.0f} MB with 1,000 alerts waiting, then {', '.join(f'{each:.0f}' for each in held[1:])} MB"
+    )
+
+
+def _waiting(number: int, start: int) -> Alert:
+    """Ten alerts a second, so that the oldest is not too old."""
+    return opened(0, camera=f"c{number % 97}", at=start + number * 100)
+
+
+def _cpu_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _resident_mb(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:
-    """Both, on a broker of their own."""
+    """All, or those named, on a broker of their own."""
+    chosen = {"latency": latency, "throughput": throughput, "memory": memory}
     with running_broker() as broker:
-        for measure in (latency, throughput):
+        for measure in [chosen[name] for name in sys.argv[1:]] or chosen.values():
             prefix = new_prefix()
             apply_topics(admin(settings(broker.bootstrap)), prefix, partitions=3)
             measure(broker.bootstrap, prefix)

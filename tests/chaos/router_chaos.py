@@ -54,27 +54,29 @@ def story(count: int, cameras: int = 7) -> list[Alert]:
 
 
 def kill_nine(bootstrap: str, prefix: str, *, kills: int, alerts: int) -> Outcome:
-    """K1: `kill -9` at random points, while delivering and while starting."""
+    """K1: `kill -9` at random points, while delivering and while starting. Alerts are written between the kills."""
     dice = random.Random(SEED)
     written = story(alerts)
     expected = set(map(delivery_id, written))
-    write_alerts(alert_writer(bootstrap), prefix, written)
+    writer = alert_writer(bootstrap)
+    slice_ = -(-alerts // (kills + 1))
     recoveries: list[float] = []
-    done = 0
     with Receiver([Slow(0.03)]) as receiver:
         router = _router(bootstrap, prefix, receiver.url)
         try:
-            while done < kills and not set(receiver.ids) >= expected:
-                done += 1
+            for kill in range(kills):
+                write_alerts(writer, prefix, written[kill * slice_ : (kill + 1) * slice_])
                 if dice.random() < 0.2:
                     time.sleep(dice.uniform(0, 4))  # in its start, or wherever it is by then
                 else:
-                    _more(receiver, dice.randint(1, max(2, alerts // (kills + 2))), expected)
+                    receiver.wait_for(len(receiver.got) + dice.randint(1, slice_ // 2), 90)
                 router.kill()
                 router.wait()
                 killed, before = time.monotonic(), len(receiver.got)
                 router = _router(bootstrap, prefix, receiver.url)
-                if set(receiver.ids) < expected:
+                if kill == kills - 1:
+                    write_alerts(writer, prefix, written[kills * slice_ :])
+                if not _known(written, (kill + 1) * slice_) <= set(receiver.ids):
                     receiver.wait_for(before + 1, 90)
                     recoveries.append(time.monotonic() - killed)
             receiver.wait_until(lambda: set(receiver.ids) >= expected, 180)
@@ -93,7 +95,7 @@ def kill_nine(bootstrap: str, prefix: str, *, kills: int, alerts: int) -> Outcom
     if told != expected:
         faults.append(f"on record: {len(told)} delivered")
     words = f"recovered in {_median(recoveries):.1f} s, at most {max(recoveries, default=0):.1f} s"
-    return Outcome(f"K1 kill -9, {done} times", len(expected), lost, doubled, words, faults)
+    return Outcome(f"K1 kill -9, {kills} times", len(expected), lost, doubled, words, faults)
 
 
 def told_to_stop(bootstrap: str, prefix: str, *, stops: int, alerts: int) -> Outcome:
@@ -199,6 +201,10 @@ def _more(receiver: Receiver, count: int, expected: set[str]) -> None:
     """Waits for as many requests more, or for the last of all."""
     wanted = len(receiver.got) + count
     receiver.wait_until(lambda: len(receiver.got) >= wanted or set(receiver.ids) >= expected, 90)
+
+
+def _known(written: Sequence[Alert], count: int) -> set[str]:
+    return set(map(delivery_id, written[:count]))
 
 
 def _live(number: int) -> Alert:
