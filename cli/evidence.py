@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cli.options import read_settings, stage_options
-from evidence.stage import run
+from evidence.process import run
 from runtime.lifecycle import stop_on_signals
 from runtime.logs import configure_logs
 

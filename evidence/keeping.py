@@ -4,13 +4,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from evidence.drawing import evidence_picture
-from evidence.store import Account
+from evidence.layout import File
+from evidence.store import Account, EvidenceStore
 from inference.pictures import BadPicture
 from rules.kinds import PictureSize
 from rules.kinds.presence import needs_size
 from runtime.frame_records import Frame
+from runtime.logs import get_logger
+from runtime.metrics import EVIDENCE, EVIDENCE_BYTES
 from schemas.effective import RoiRevision, RoiRules
 from schemas.messages import Alert, FrameRef
+
+log = get_logger(__name__)
 
 
 class Frames(Protocol):
@@ -21,15 +26,11 @@ class Frames(Protocol):
 
 
 class Evidence(NamedTuple):
-    """What is to be kept of an alert. Without pictures ``missing`` says why there are none, in words."""
+    """What is to be kept of an alert. Where a picture is None ``missing`` says why, in words."""
 
     clean: bytes | None
     drawn: bytes | None
     missing: str | None = None
-
-    def account(self, alert: Alert, now: int) -> Account:
-        """What `alert.json` says of it. ``now``: milliseconds UTC."""
-        return Account(alert, now, self.missing)
 
 
 def evidence_of(alert: Alert, frames: Frames, roi_of: Callable[[Alert], RoiRules | None], quality: int) -> Evidence:
@@ -50,6 +51,24 @@ def evidence_of(alert: Alert, frames: Frames, roi_of: Callable[[Alert], RoiRules
         return Evidence(frame.jpeg, evidence_picture(frame.jpeg, alert, roi, source, quality))
     except BadPicture as bad:
         return Evidence(None, None, f"the frame on {place} does not decode: {bad}")
+    except Exception as error:  # whatever it is, it would be so again, and the next alert waits
+        return Evidence(frame.jpeg, None, f"the picture could not be drawn: {type(error).__name__}: {error}")
+
+
+def keep(store: EvidenceStore, alert: Alert, evidence: Evidence, now: int) -> None:
+    """Keeps what was not kept before. ``now``: milliseconds UTC. Raises `StoreTrouble`; it may be called again then."""
+    known = store.account(alert.alert_id, alert.opened_at)
+    if known is not None and (known.missing is None or evidence.drawn is None):
+        return
+    files: list[tuple[File, bytes | None]] = [("clean.jpg", evidence.clean), ("evidence.jpg", evidence.drawn)]
+    for file, content in files:
+        if content is not None:
+            store.put(alert.alert_id, alert.opened_at, file, content)
+            EVIDENCE_BYTES.inc(len(content))
+    if evidence.missing is not None:
+        log.warning("evidence_missing", alert=alert.alert_id, camera=alert.camera_id, reason=evidence.missing)
+    store.write_account(Account(alert, now, evidence.missing))
+    EVIDENCE.labels("kept" if evidence.missing is None else "missing").inc()
 
 
 def roi_in(revisions: Iterable[RoiRevision], alert: Alert) -> RoiRules | None:

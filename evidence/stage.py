@@ -9,8 +9,9 @@ from collections import deque
 from contextlib import closing
 from typing import Final, NamedTuple
 
-from evidence.keeping import Evidence, evidence_of, roi_in
+from evidence.keeping import Evidence, evidence_of, keep, roi_in
 from evidence.store import EvidenceStore
+from evidence.trouble import Trouble
 from runtime.frame_records import FrameRecords
 from runtime.health import Health
 from runtime.kafka import (
@@ -20,30 +21,26 @@ from runtime.kafka import (
     KafkaException,
     Message,
     TopicPartition,
-    admin,
     consumer,
-    wait_for_broker,
 )
-from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Stop
+from runtime.lifecycle import EXIT_BROKER, EXIT_OK, Stop
 from runtime.logs import get_logger
-from runtime.metrics import EVIDENCE, EVIDENCE_BYTES, EVIDENCE_TROUBLE, EVIDENCE_WAITING, LAG_RECORDS, STAGE_RECORDS
+from runtime.metrics import EVIDENCE_TROUBLE, EVIDENCE_WAITING, LAG_RECORDS, STAGE_RECORDS
 from runtime.repeated import Repeated
 from runtime.revisions import RevisionLog
 from runtime.settings import Settings
-from runtime.store import BadStore, StoreTrouble
+from runtime.store import StoreTrouble
 from schemas.codec import decode
 from schemas.effective import RoiRules
 from schemas.messages import Alert
 from schemas.problems import Undecodable
-from schemas.topics import ALERTS, DAY, FRAMES, ROI_REVISIONS
+from schemas.topics import ALERTS, DAY, FRAMES
 
 GROUP: Final = "evidence"
 MOST_WAITING: Final = 64
 """Alerts with their frames in memory while the store is away; with frames of 200 kB that is 26 MB."""
-AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 COMMIT_SECONDS: Final = 1.0
 FORGET_EVERY_SECONDS: Final = 3600.0
-STUCK_SECONDS: Final = 120.0
 
 log = get_logger(__name__)
 
@@ -64,6 +61,7 @@ class EvidenceStage:
         self._store = store
         self._health = health
         self._alerts = ALERTS.full_name(settings.prefix)
+        self._frames_topic = FRAMES.full_name(settings.prefix)
         self._consumer: Consumer = consumer(
             settings.kafka,
             f"{settings.prefix}{GROUP}",
@@ -75,16 +73,15 @@ class EvidenceStage:
         self._revisions = RevisionLog(settings.kafka, settings.prefix, "backsight-evidence-revisions")
         self._waiting: deque[_Waiting] = deque()
         self._paused = False
-        self._failures = 0
-        self._failed_since: float | None = None
+        self._trouble = Trouble()
+        self._not_kept = Repeated(log, "evidence_not_kept")
         self._done: dict[int, int] = {}
-        self._again_at = self._forget_at = self._commit_at = 0.0
-        self._trouble = Repeated(log, "evidence_not_kept")
+        self._forget_at = self._commit_at = 0.0
 
     def run(self, stop: Stop) -> int:
         """Until ``stop`` is set; answers an exit code."""
-        self._health.check("store", self._stuck)
-        self._consumer.subscribe([self._alerts], on_revoke=self._revoked, on_lost=self._lost)
+        self._health.check("store", lambda: self._trouble.stuck(time.monotonic()))
+        self._consumer.subscribe([self._alerts], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         with closing(self._consumer), closing(self._frames), closing(self._revisions):
             while not stop.is_set():
                 self._health.beat()
@@ -96,7 +93,7 @@ class EvidenceStage:
                 if time.monotonic() >= self._commit_at:
                     self._commit(wait=False)
                 self._forget()
-            self._again_at = 0.0
+            self._trouble.over()  # one more attempt
             self._keep()
             self._commit(wait=True)
         return EXIT_OK
@@ -137,6 +134,11 @@ class EvidenceStage:
             return _Waiting(record, alert, None)
 
     def _evidence(self, alert: Alert) -> Evidence:
+        topic = alert.evidence.frame.topic
+        if topic != self._frames_topic:  # which may not be there at all, and would be waited for
+            return Evidence(
+                None, None, f"the frame lies on {topic}, and frames of this installation on {self._frames_topic}"
+            )
         return evidence_of(alert, self._frames, self._roi, self._told.quality)
 
     def _roi(self, alert: Alert) -> RoiRules | None:
@@ -148,31 +150,18 @@ class EvidenceStage:
 
     def _keep(self) -> None:
         """Keeps what waits, in order, and commits it."""
-        while self._waiting and time.monotonic() >= self._again_at:
+        while self._waiting and self._trouble.may_try(time.monotonic()):
             record, alert, evidence = self._waiting[0]
             try:
                 if alert is not None:
-                    self._keep_one(alert, self._evidence(alert) if evidence is None else evidence)
+                    keep(self._store, alert, self._evidence(alert) if evidence is None else evidence, _now())
             except (StoreTrouble, BrokerUnreachable) as error:
                 self._failed(str(error))
                 return
-            self._failures, self._failed_since = 0, None
+            self._trouble.over()
             self._waiting.popleft()
             STAGE_RECORDS.labels("evidence").inc()
             self._done[record.partition()] = record.offset() + 1
-
-    def _keep_one(self, alert: Alert, evidence: Evidence) -> None:
-        known = self._store.account(alert.alert_id, alert.opened_at)
-        if known is not None and (known.missing is None or evidence.drawn is None):
-            return
-        if evidence.clean is not None and evidence.drawn is not None:
-            self._store.put(alert.alert_id, alert.opened_at, "clean.jpg", evidence.clean)
-            self._store.put(alert.alert_id, alert.opened_at, "evidence.jpg", evidence.drawn)
-            EVIDENCE_BYTES.inc(len(evidence.clean) + len(evidence.drawn))
-        else:
-            log.warning("evidence_missing", alert=alert.alert_id, camera=alert.camera_id, reason=evidence.missing)
-        self._store.write_account(evidence.account(alert, _now()))
-        EVIDENCE.labels("kept" if evidence.missing is None else "missing").inc()
 
     def _commit(self, *, wait: bool) -> None:
         self._commit_at = time.monotonic() + COMMIT_SECONDS
@@ -192,16 +181,9 @@ class EvidenceStage:
 
     def _failed(self, reason: str) -> None:
         now = time.monotonic()
-        self._again_at = now + AGAIN_SECONDS[min(self._failures, len(AGAIN_SECONDS) - 1)]
-        self._failures += 1
-        self._failed_since = self._failed_since or now
+        self._trouble.failed(now)
         EVIDENCE_TROUBLE.inc()
-        self._trouble.happened(round(now * 1000), reason=reason, waiting=len(self._waiting))
-
-    def _stuck(self) -> str | None:
-        since = self._failed_since
-        failed = 0.0 if since is None else time.monotonic() - since
-        return f"evidence could not be kept for {failed:.0f} s" if failed > STUCK_SECONDS else None
+        self._not_kept.happened(round(now * 1000), reason=reason, waiting=len(self._waiting))
 
     def _forget(self) -> None:
         if time.monotonic() < self._forget_at:
@@ -215,6 +197,9 @@ class EvidenceStage:
         if gone:
             log.info("evidence_forgotten", files=gone)
 
+    def _assigned(self, _client: Consumer, _partitions: list[TopicPartition]) -> None:
+        self._paused = False  # what is new is not
+
     def _revoked(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         self._commit(wait=True)
         self._lost(client, partitions)
@@ -223,43 +208,6 @@ class EvidenceStage:
         gone = {each.partition for each in partitions}
         self._done = {number: offset for number, offset in self._done.items() if number not in gone}
         self._waiting = deque(each for each in self._waiting if each.record.partition() not in gone)
-
-
-def run(settings: Settings, stop: Stop) -> int:
-    """Keeps evidence until ``stop`` is set; answers the process's exit code."""
-    try:
-        store = EvidenceStore(settings.services.evidence.url, settings.prefix)
-    except BadStore as bad:
-        log.error("bad_setting", place="services.yaml: evidence.url (EVIDENCE_URL)", problem=str(bad))
-        return EXIT_CONFIG
-    health = Health("evidence")
-    try:
-        wait_for_broker(settings.kafka)
-        _check_topics(settings)
-        if settings.health_port is not None:
-            health.serve(settings.health_port)
-        log.info("evidence_started", topic=ALERTS.full_name(settings.prefix))
-        return EvidenceStage(settings, store, health).run(stop)
-    except BrokerUnreachable as unreachable:
-        log.error("broker_unreachable", reason=str(unreachable))
-        return EXIT_BROKER
-    except Exception:
-        log.exception("evidence_broke")
-        return EXIT_FAULT
-    finally:
-        health.close()
-
-
-def _check_topics(settings: Settings) -> None:
-    try:
-        found = admin(settings.kafka, "backsight-evidence").list_topics(timeout=10).topics
-    except KafkaException as error:
-        raise BrokerUnreachable(error.args[0].str()) from None
-    missing = [
-        name for topic in (ALERTS, FRAMES, ROI_REVISIONS) if (name := topic.full_name(settings.prefix)) not in found
-    ]
-    if missing:
-        raise BrokerUnreachable(f"there is no topic {' or '.join(missing)}; `backsight topics apply` creates them")
 
 
 def _now() -> int:

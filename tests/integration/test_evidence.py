@@ -11,7 +11,7 @@ import simplejpeg
 from evidence.clip import ClipGone, clips_of
 from evidence.following import AlertList
 from evidence.index import Asked
-from evidence.stage import run
+from evidence.process import run
 from evidence.store import EvidenceStore
 from runtime.kafka import TopicPartition, admin, log_spans, reader
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_OK, Stop
@@ -66,12 +66,15 @@ def test_the_frame_that_confirmed_the_alert_is_kept_clean_and_drawn(bootstrap, p
 def test_an_alert_whose_frame_is_gone_is_accounted_for_with_the_reason(bootstrap, prefix, yard, folder):
     frame = yard.frame(0)
     gone = yard.alert(1, FrameRef(frame.topic, frame.partition, 4711))
+    foreign = yard.alert(3, FrameRef("another-installation", 0, 0))
     other = yard.alert(2, frame)  # another frame than the one it was opened by
     store = EvidenceStore(str(folder), prefix)
     with evidence_stage(evidence_settings(bootstrap, prefix, folder)):
         first = until(lambda: store.account(gone.alert_id, gone.opened_at))
         second = until(lambda: store.account(other.alert_id, other.opened_at))
+        third = until(lambda: store.account(foreign.alert_id, foreign.opened_at))
     assert "offset 4711" in first.missing
+    assert "lies on another-installation" in third.missing
     assert "another frame" in second.missing
     assert store.find(gone.alert_id, gone.opened_at, "evidence.jpg") is None
 

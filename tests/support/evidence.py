@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from evidence.stage import run
+from evidence.process import run
 from runtime.kafka import Message, Producer, deliver, producer
 from runtime.lifecycle import Stop
 from runtime.settings import KafkaSettings, Settings

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from evidence.drawing import evidence_picture
-from evidence.keeping import evidence_of, roi_in
+from evidence.keeping import evidence_of, keep, roi_in
 from evidence.layout import is_ours, path_of
 from evidence.store import Account, EvidenceStore
 from evidence.telling import anchor_point, caption
+from evidence.trouble import Trouble
 from inference.annotate import AMBER, RED
 from rules.kinds import PictureSize
 from runtime.frame_records import Frame
@@ -176,6 +177,35 @@ def test_where_there_is_no_picture_it_is_said_why(frames, words):
     assert words in (evidence.missing or "")
 
 
+def test_a_picture_that_cannot_be_drawn_costs_neither_the_frame_nor_the_next_alert(tmp_path):
+    """A polygon without a point is refused everywhere else; here it stands for whatever nobody thought of."""
+    evidence = evidence_of(ALERT, Frames(frame()), lambda _alert: roi(points=()), 85)
+    assert evidence.clean == grey()
+    assert (evidence.missing or "").startswith("the picture could not be drawn")
+    store = EvidenceStore(str(tmp_path))
+    keep(store, ALERT, evidence, OPENED_AT)
+    assert store.find(ALERT.alert_id, OPENED_AT, "clean.jpg") == grey()
+    keep(store, ALERT, found(frame()), OPENED_AT + 1)
+    assert store.account(ALERT.alert_id, OPENED_AT) == Account(ALERT, OPENED_AT + 1), "a better one takes its place"
+    keep(store, ALERT, found(), OPENED_AT + 2)
+    assert store.account(ALERT.alert_id, OPENED_AT) == Account(ALERT, OPENED_AT + 1), "a worse one does not"
+
+
+def test_attempts_come_farther_apart_and_two_minutes_of_them_are_said():
+    trouble, now, times = Trouble(), 0.0, []
+    while now < 200:
+        if trouble.may_try(now):
+            times.append(now)
+            trouble.failed(now)
+        now += 1
+    assert times == [0, 1, 3, 8, 18, 48, 78, 108, 138, 168, 198]
+    assert trouble.stuck(120) is None
+    assert trouble.stuck(150) == "evidence could not be kept for 150 s"
+    trouble.over()
+    assert trouble.may_try(0)
+    assert trouble.stuck(1000) is None
+
+
 def test_the_roi_is_that_of_the_revision_the_alert_was_judged_by():
     def revision(name: str, rules: RoiRules) -> RoiRevision:
         return RoiRevision("cam_nave3_hornos", name, 0, 0, "file", CameraRules("cam_nave3_hornos", (rules,)))
@@ -229,7 +259,6 @@ def test_days_that_have_ended_are_forgotten_for_every_prefix_and_nothing_else_is
     store._store.put("2023-11-11/notes.txt", b"mine", "write")
     assert store.forget(OPENED_AT - DAY) == 4
     assert store.forget(OPENED_AT - DAY) == 0
-    assert sorted(store._store.files("", "look"))[-1:] != []
     assert store.find(opened(1).alert_id, OPENED_AT, "evidence.jpg") == b""
     assert store._store.find("2023-11-11/notes.txt", "look") == b"mine"
 
