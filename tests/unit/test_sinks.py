@@ -43,6 +43,8 @@ EXAMPLES = {
     "url": "http://127.0.0.1:1/hook",
     "redis.url": "redis://127.0.0.1:1",
     "path": "alerts.jsonl",
+    "bootstrap_servers": "127.0.0.1:1",
+    "topic": "alerts",
     "target": "json://127.0.0.1:1/hook",
 }
 """For every key that some kind of sink cannot do without; as `kind.key` where one kind wants another value."""
