@@ -9,13 +9,14 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
 
+from router import outside
 from router.retry import ACCEPTED, Answer, Reason
 from router.targets import Address, Allowed, literal, wrong_address, wrong_host
 
@@ -200,14 +201,9 @@ def retry_after_ms(value: str | None, *, now: float) -> int | None:
 
 def failure_of(error: httpx.HTTPError) -> Answer:
     """An attempt without an answer. The texts are ours: a client's error may hold the whole URL."""
-    causes = list(_causes(error))
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return Answer("later", "dns", "the host name is not known")
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Answer("later", "tls", f"certificate refused: {cause.verify_message}")
-        if isinstance(cause, ssl.SSLError):
-            return Answer("later", "tls", cause.reason or "TLS failed")
+    answer = outside.failure_of(error)
+    if answer.reason in ("dns", "tls"):
+        return answer
     if isinstance(error, TargetRefused):
         return Answer("later", "forbidden_target", str(error))
     if isinstance(error, httpx.TimeoutException):
@@ -215,13 +211,6 @@ def failure_of(error: httpx.HTTPError) -> Answer:
     if isinstance(error, httpx.ConnectError):
         return Answer("later", "unreachable", "no connection")
     return Answer("later", "broken", f"{type(error).__name__} before an answer")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
 
 
 async def _read_some(response: httpx.Response) -> None:
