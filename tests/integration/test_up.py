@@ -46,7 +46,11 @@ def test_nothing_is_left_behind(tmp_path: Path, kafka_broker: object, configs: P
     data, port, api = tmp_path / "data", pick_free(), pick_free()
     arguments = ["up", "--configs", str(configs), "--data", str(data), "--kafka-port", str(port)]
     with running(arguments, environment(None, API_PORT=str(api)), tmp_path / "out") as up:
-        until(lambda: {"ingest", "inference", "rules", "router", "api"} <= set(up.children()), 60, up.logs(data))
+        until(
+            lambda: {"ingest", "inference", "rules", "router", "evidence", "api"} <= set(up.children()),
+            60,
+            up.logs(data),
+        )
         ingest = data / "logs" / "ingest.log"
         until(lambda: ingest.exists() and "camera_watching" in ingest.read_text(), 30, "a camera is watched")
         ours = family(up)
