@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export VENV
 
-.PHONY: demo up test check bench chaos-router schemas locks clean setup-run setup-dev help
+.PHONY: demo up test check chaos-rules bench chaos-router schemas locks clean setup-run setup-dev help
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: .*## /\t/'
@@ -23,6 +23,9 @@ check: setup-dev ## formatting, lint, types, import contracts, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m schemas.generate --check
+
+chaos-rules: setup-dev ## half an hour of history, rules workers killed twenty times (SEED=… for other moments)
+	BACKSIGHT_LONG=1 BACKSIGHT_SEED=$(or $(SEED),7) $(BIN)/python -m pytest tests/chaos/test_golden.py -s $(ARGS)
 
 bench: setup-dev ## the measured figures, both sides in one run
 	$(BIN)/python -m tests.bench $(ARGS)
