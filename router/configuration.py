@@ -16,7 +16,7 @@ from runtime.configs import expand
 from runtime.settings import Settings
 from schemas.documents.cameras import Cameras
 from schemas.documents.reading import read_document, read_yaml
-from schemas.documents.routes import Routes
+from schemas.documents.routes import Routes, SystemAlerts
 from schemas.problems import BadDocument, Problem
 
 ROUTES = "routes.yaml"
@@ -28,6 +28,7 @@ class Configuration(NamedTuple):
 
     ``unused`` are sinks that no route names. ``words`` says where it came from; ``warnings`` are doubts for a person.
     ``written`` holds a digest of each sink's entry, secrets filled in: it changes when the entry does.
+    ``system``: when something about Backsight itself is an alert; None: nobody observes.
     """
 
     tree: Node
@@ -38,6 +39,7 @@ class Configuration(NamedTuple):
     words: str
     warnings: tuple[Problem, ...] = ()
     written: Mapping[str, bytes] = MappingProxyType({})
+    system: SystemAlerts | None = None
 
     def site_of(self, camera_id: str) -> str:
         """The camera's site."""
@@ -93,7 +95,7 @@ def load_router(settings: Settings, environ: Mapping[str, str], before: Configur
         raise BadDocument(problems)
     told = tuple(sink for sink in sinks if sink.name in used)
     unused = tuple(sink for sink in sinks if sink.name not in used)
-    return Configuration(tree, told, unused, sites, site, file.name, tuple(warnings), digests)
+    return Configuration(tree, told, unused, sites, site, file.name, tuple(warnings), digests, document.system)
 
 
 def named_sink(settings: Settings, environ: Mapping[str, str], name: str) -> Sink:

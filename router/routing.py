@@ -6,6 +6,7 @@ leaves out it takes from the one above.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct, structs
 
@@ -54,10 +55,19 @@ class Node(Struct, frozen=True):
     children: tuple["Node", ...] = ()
 
 
+SYSTEM: Final = "system/"
+"""Begins the ``roi`` of every alert about Backsight itself; a ROI that people draw has no slash in its name."""
+
+
+def is_system(alert: Alert) -> bool:
+    """Whether the alert is about Backsight itself."""
+    return alert.roi.startswith(SYSTEM)
+
+
 def labels_of(alert: Alert, site: str = "") -> dict[str, str]:
     """What matchers are held against."""
     return {
-        "kind": "alert",
+        "kind": "system" if is_system(alert) else "alert",
         "site": site,
         "camera": alert.camera_id,
         "roi": alert.roi,

@@ -19,7 +19,7 @@ from router.outcomes import Outcomes, delivery_of
 from router.planning import Plan, Planner
 from router.progress import Progress
 from router.retry import RetryPolicy
-from router.routing import Leg, Terms
+from router.routing import Leg, Terms, is_system
 from router.sinks import Notice, Sink, SinkGone
 from runtime.health import Health
 from runtime.kafka import (
@@ -38,8 +38,10 @@ from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.messages import Alert, Delivery
 from schemas.problems import Undecodable
-from schemas.topics import ALERTS
+from schemas.topics import ALERTS, ALERTS_SYSTEM
 
+OF_SYSTEM: Final = -1
+"""The number by which the one partition of `alerts.system` goes here; those of `alerts` go by their own."""
 MOST_PENDING: Final = 256
 """Alerts read and not ended. At this many the partitions are paused, so memory does not grow while a sink is away."""
 COMMIT_SECONDS: Final = 1.0
@@ -82,8 +84,8 @@ class Way(Protocol):
         """The way on which the sink is told of the alert, or None."""
         ...
 
-    def site(self, camera_id: str) -> str:
-        """The camera's site."""
+    def site(self, alert: Alert) -> str:
+        """The site that the alert is of."""
         ...
 
     def silenced(self, notice: Notice, now: int) -> bool:
@@ -103,9 +105,10 @@ class SinkStage:
         self._kafka = settings.kafka
         self._way = way
         self._planner = Planner(way.silenced)
-        self._partition_of: dict[str, int] = {}
+        self._partition_of: dict[tuple[str, bool], int] = {}
         self._health = health
         self._alerts = ALERTS.full_name(settings.prefix)
+        self._of_system = ALERTS_SYSTEM.full_name(settings.prefix)
         client = f"backsight-router-{sink.name}"
         self._consumer: Consumer = consumer(
             settings.kafka,
@@ -139,7 +142,8 @@ class SinkStage:
         self._health.check(f"{name}: assigned", lambda: None if self._progress else "has no partition of alerts yet")
         self._health.check(f"{name}: delivering", self._stuck)
         self._thread.start()
-        self._consumer.subscribe([self._alerts], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        topics = [self._alerts, self._of_system]
+        self._consumer.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         try:
             while not stop.is_set():
                 self._health.beat()
@@ -197,13 +201,13 @@ class SinkStage:
 
     def _trouble(self, error: KafkaError) -> None:
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise Fault(EXIT_BROKER, f"there is no topic {self._alerts} any more")
+            raise Fault(EXIT_BROKER, f"there is no topic {self._alerts} or {self._of_system} any more")
         if error.fatal():
             raise Fault(EXIT_BROKER, error.str())
         log.warning("consume_trouble", code=error.name(), reason=error.str())
 
     def _offer(self, record: Message) -> None:
-        partition, offset = record.partition(), record.offset()
+        partition, offset = self._number(record.topic(), record.partition()), record.offset()
         progress = self._progress.setdefault(partition, Progress())
         progress.begin(offset)
         value = record.value()
@@ -218,12 +222,12 @@ class SinkStage:
                 raise Fault(
                     EXIT_FAULT,
                     f"{self._undecodable} undecodable alerts in a row; the newest: {undecodable.reason} at "
-                    f"{self._alerts}/{partition}/{offset}. Is {self._alerts} written by a newer version?",
+                    f"{record.topic()}/{record.partition()}/{offset}. Is it written by a newer version?",
                 ) from None
             return
         self._undecodable = 0
-        notice = Notice(alert, value or b"", self._way.site(alert.camera_id))
-        self._partition_of[alert.camera_id] = partition
+        notice = Notice(alert, value or b"", self._way.site(alert))
+        self._partition_of[_whose(alert)] = partition
         waiting = self._pending.get(notice.delivery_id)
         leg = self._way.leg(self._sink.name, notice) or self._way_before(alert)
         if waiting is not None:
@@ -265,14 +269,21 @@ class SinkStage:
         sink_asks = hasattr(self._sink, "know_open")
         if not (sink_asks or self._way.repeats(self._sink.name) or self._told.knows_silenced):
             return
-        places = [TopicPartition(self._alerts, number) for number in self._progress]
-        committed = {place.partition: place.offset for place in self._consumer.committed(places, timeout=30)}
+        places = [self._place(number) for number in self._progress]
+        committed = self._consumer.committed(places, timeout=30)
         now = wall_clock()
-        for each in open_alerts(self._kafka, self._alerts, committed, now):
-            notice = Notice(each.alert, each.value, self._way.site(each.alert.camera_id))
+        known = [
+            each
+            for topic in (self._alerts, self._of_system)
+            for each in open_alerts(
+                self._kafka, topic, {at.partition: at.offset for at in committed if at.topic == topic}, now
+            )
+        ]
+        for each in known:
+            notice = Notice(each.alert, each.value, self._way.site(each.alert))
             leg = self._way.leg(self._sink.name, notice)
             if leg is not None and self._told.has(notice.delivery_id, notice.instant):
-                self._partition_of[each.alert.camera_id] = each.partition
+                self._partition_of[_whose(each.alert)] = OF_SYSTEM if is_system(each.alert) else each.partition
                 silenced = self._told.was_silenced(notice.delivery_id)
                 self._planner.know_open(notice, leg, now, silenced=silenced)
                 if sink_asks and not silenced:
@@ -353,7 +364,7 @@ class SinkStage:
         }
         if not ready:
             return
-        offsets = [TopicPartition(self._alerts, number, offset) for number, offset in ready.items()]
+        offsets = [self._place(number, offset) for number, offset in ready.items()]
         self._committed.update(ready)
         try:
             self._consumer.commit(offsets=offsets, asynchronous=not wait)
@@ -364,14 +375,14 @@ class SinkStage:
         """A commit that failed is made good by the next one, or by `deliveries` after a crash."""
         failed = [each for each in offsets if error is not None or each.error is not None]
         for each in failed:
-            self._committed.pop(each.partition, None)
+            self._committed.pop(self._number(each.topic, each.partition), None)
         if failed:
             log.warning("commit_failed", reason=(error or failed[0].error).str())
 
     def _lag(self) -> int:
         lag = 0
         for number, progress in self._progress.items():
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._alerts, number), cached=True)
+            _, end = self._consumer.get_watermark_offsets(self._place(number), cached=True)
             at = progress.committable
             if end > 0 and at is not None:
                 lag += max(0, end - at)
@@ -384,16 +395,24 @@ class SinkStage:
         seconds = (wall_clock() - since) // 1000
         return f"{self._sink.name} has failed for {seconds} s: {self._thread.lanes.trouble.last_reason}"
 
+    def _number(self, topic: str | None, partition: int | None) -> int:
+        return OF_SYSTEM if topic == self._of_system else int(partition or 0)
+
+    def _place(self, number: int, offset: int = 0) -> TopicPartition:
+        topic, partition = (self._of_system, 0) if number == OF_SYSTEM else (self._alerts, number)
+        return TopicPartition(topic, partition, offset)
+
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        log.info("partitions_assigned", sink=self._sink.name, partitions=[each.partition for each in partitions])
-        for each in partitions:
-            self._progress[each.partition] = Progress()
+        numbers = [self._number(each.topic, each.partition) for each in partitions]
+        log.info("partitions_assigned", sink=self._sink.name, partitions=numbers)
+        for number in numbers:
+            self._progress[number] = Progress()
         self._must_refresh = True
         self._paused = False
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Ends what is under way in these partitions and commits, so that the next owner repeats nothing."""
-        numbers = {each.partition for each in partitions}
+        numbers = {self._number(each.topic, each.partition) for each in partitions}
         if not self._closing:  # else it is done, and the lanes have ended
             self._withdraw(numbers)
             if self._settle_all():
@@ -402,7 +421,7 @@ class SinkStage:
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """They belong to somebody else already: nothing of them may be committed any more."""
-        numbers = {each.partition for each in partitions}
+        numbers = {self._number(each.topic, each.partition) for each in partitions}
         log.warning("partitions_lost", sink=self._sink.name, partitions=sorted(numbers))
         if not self._closing:
             self._withdraw(numbers)
@@ -416,7 +435,7 @@ class SinkStage:
         }
         if not self._thread.withdraw(
             lambda notice: any(
-                member.delivery_id in concerned or self._partition_of.get(member.alert.camera_id) in partitions
+                member.delivery_id in concerned or self._partition_of.get(_whose(member.alert)) in partitions
                 for member in notice.members
             )
         ):
@@ -432,7 +451,7 @@ class SinkStage:
                 del self._pending[delivery_id]
 
         def theirs(notice: Notice) -> bool:
-            return self._partition_of.get(notice.alert.camera_id) in partitions
+            return self._partition_of.get(_whose(notice.alert)) in partitions
 
         self._planner.forget(theirs)
         if not self._closing:
@@ -461,3 +480,8 @@ class SinkStage:
         self._consumer.close()
         self._producer.flush(CLOSE_SECONDS)
         self._told.close()
+
+
+def _whose(alert: Alert) -> tuple[str, bool]:
+    """What is all in one partition: a camera's alerts, or what `alerts.system` says of one thing."""
+    return alert.camera_id, is_system(alert)

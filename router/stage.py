@@ -7,10 +7,12 @@ import time
 from typing import Final, NamedTuple
 
 from router.configuration import CAMERAS, ROUTES, Configuration, load_router, named_sink
-from router.routing import Leg, legs, nodes
+from router.observing import Observer
+from router.routing import SYSTEM, Leg, Terms, is_system, legs, nodes
 from router.silencing import SilenceFollower
 from router.sink_stage import Fault, SinkStage
 from router.sinks import Notice, Sink
+from router.system import WATCHDOG
 from router.watched import Watched
 from runtime.health import Health
 from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_broker
@@ -18,11 +20,14 @@ from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Sto
 from runtime.logs import get_logger
 from runtime.metrics import CONFIG_RELOAD_OK
 from runtime.settings import Settings, environment
+from schemas.messages import Alert
 from schemas.problems import BadDocument, Problem
-from schemas.topics import ALERTS, DEAD_LETTERS, DELIVERIES, SILENCES
+from schemas.topics import ALERTS, ALERTS_SYSTEM, DEAD_LETTERS, DELIVERIES, SILENCES
 
 AGAIN_SECONDS: Final = 30.0
 """A sink's stage that ended by a fault is begun again after as long, while others go on."""
+OBSERVER_SECONDS: Final = 5.0
+"""What the observer gets to end; with the broker away it would take longer."""
 
 log = get_logger(__name__)
 
@@ -63,6 +68,9 @@ class Router:
     def run(self) -> int:
         """Until told to stop, or until the only sink has ended; answers the exit code."""
         code: int | None = None
+        over = Stop()
+        observer = Observer(self._settings, self, over)
+        observer.start()
         while code is None:
             self._reconcile()
             if self._stop.wait(0.1):
@@ -70,12 +78,14 @@ class Router:
             if self._watched.changed():
                 self._reload()
             code = self._look()
+        over.set()
         for running in self._running.values():
             running.stop.set()
         for running in self._running.values():
             running.thread.join()
             if running.ended:
                 code = running.ended[0][0]
+        observer.join(OBSERVER_SECONDS)
         return code or EXIT_OK
 
     def _reload(self) -> None:
@@ -145,12 +155,17 @@ class Router:
             ended.append((EXIT_FAULT, type(error).__name__))
 
     def leg(self, sink: str, notice: Notice) -> Leg | None:
-        """See `router.sink_stage.Way`."""
+        """See `router.sink_stage.Way`. What moves something in the world is not told of Backsight's own troubles."""
+        if is_system(notice.alert):
+            if sink not in (each.name for each in self.configuration.sinks if not each.actuates):
+                return None
+            if notice.alert.label == WATCHDOG:
+                return Leg(sink, WATCHDOG, Terms(send_resolved=False))
         return next((leg for leg in legs(self.configuration.tree, notice.labels) if leg.sink == sink), None)
 
-    def site(self, camera_id: str) -> str:
+    def site(self, alert: Alert) -> str:
         """See `router.sink_stage.Way`."""
-        return self.configuration.site_of(camera_id)
+        return alert.camera_id if alert.roi == f"{SYSTEM}site" else self.configuration.site_of(alert.camera_id)
 
     def silenced(self, notice: Notice, now: int) -> bool:
         """See `router.sink_stage.Way`."""
@@ -186,7 +201,7 @@ def check_topics(settings: Settings) -> None:
         raise BrokerUnreachable(error.args[0].str()) from None
     missing = [
         name
-        for topic in (ALERTS, DELIVERIES, DEAD_LETTERS, SILENCES)
+        for topic in (ALERTS, ALERTS_SYSTEM, DELIVERIES, DEAD_LETTERS, SILENCES)
         if (name := topic.full_name(settings.prefix)) not in found
     ]
     if missing:

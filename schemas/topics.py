@@ -88,6 +88,16 @@ ALERTS: Final = Topic(
     cleanup="delete",
     why="alerts opened and resolved",
 )
+ALERTS_SYSTEM: Final = Topic(
+    name="alerts.system",
+    key="what it is about",
+    message=Alert,
+    by_camera=False,
+    retention_ms=90 * DAY,
+    cleanup="delete",
+    why="alerts about Backsight itself; whoever has its partition observes",
+    partitions=1,
+)
 DELIVERIES: Final = Topic(
     name="deliveries",
     key="<sink>/<alert_id>_<seq>",
@@ -199,6 +209,7 @@ TOPICS: Final = (
     FRAMES,
     DETECTIONS,
     ALERTS,
+    ALERTS_SYSTEM,
     DELIVERIES,
     ROI_REVISIONS,
     REVISION_ACKS,

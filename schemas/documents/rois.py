@@ -31,6 +31,9 @@ def _known_zone(name: str) -> str:
     return name
 
 
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+
+
 class Confirm(Document):
     """How many events with a hit, within how long, begin an episode."""
 
@@ -53,7 +56,7 @@ class Active(Document):
     days: tuple[Day, ...] = Field(default=DAYS, min_length=1)
     from_: ClockTime = Field(default="00:00", alias="from")
     to: ClockTime = "24:00"
-    timezone: Annotated[str, AfterValidator(_known_zone)]
+    timezone: TimeZone
 
     @model_validator(mode="after")
     def _takes_time(self) -> Self:

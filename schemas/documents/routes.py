@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from schemas.documents.reading import Document
-from schemas.documents.rois import Active
+from schemas.documents.rois import Active, TimeZone
 from schemas.problems import Problem
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
@@ -89,15 +89,38 @@ class RouteDocument(Document):
         return written
 
 
+class Watchdog(Document):
+    """When, every day, each sink but actuators is told that the router lives."""
+
+    at: Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "08:00"
+    timezone: TimeZone
+
+
+class SystemAlerts(Document):
+    """From when on something about Backsight itself is an alert.
+
+    ``camera_offline_seconds``: without a picture; ``lag_seconds``: for which a record has waited for a stage;
+    ``steady_seconds``: how long a thing must be well again before its alert resolves.
+    """
+
+    camera_offline_seconds: float = Field(default=30.0, ge=1, le=86_400)
+    lag_seconds: float = Field(default=60.0, ge=1, le=86_400)
+    dead_letters_per_minute: int = Field(default=10, ge=0)
+    steady_seconds: float = Field(default=10.0, ge=0, le=3600)
+    watchdog: Watchdog | None = None
+
+
 class Routes(Document):
     """The whole of `routes.yaml`. ``sinks`` are checked by their kinds (`router.sinks`).
 
     ``allowed_targets``: hosts and networks that sinks may reach; a sink may have a list of its own instead.
+    ``system``: alerts about Backsight itself; without it there are none.
     """
 
     allowed_targets: tuple[str, ...] | None = None
     sinks: tuple[dict[str, Any], ...] = ()
     time_intervals: tuple[TimeInterval, ...] = ()
+    system: SystemAlerts | None = None
     route: RouteDocument = RouteDocument()
 
     def problems(self, name: str = "routes.yaml") -> list[Problem]:
