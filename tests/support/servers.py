@@ -176,9 +176,10 @@ class MosquittoServer(Server):
             lines.append("allow_anonymous true")
         else:
             passwords = folder / "passwords"
-            passwords.write_text("".join(f"{name}:{secret}\n" for name, secret in users.items()))
-            passwords.chmod(0o600)
-            subprocess.run([need("mosquitto_passwd", "mosquitto"), "-U", passwords], check=True, capture_output=True)
+            passwords.touch(0o600)
+            for name, secret in users.items():
+                written = [need("mosquitto_passwd", "mosquitto"), "-b", passwords, name, secret]
+                subprocess.run(written, check=True, capture_output=True)
             lines += ["allow_anonymous false", f"password_file {passwords}"]
         if access is not None:
             (folder / "access").write_text(access)

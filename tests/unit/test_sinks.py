@@ -42,6 +42,7 @@ def kind(request):
 EXAMPLES = {
     "url": "http://127.0.0.1:1/hook",
     "redis.url": "redis://127.0.0.1:1",
+    "mqtt.url": "mqtt://127.0.0.1:1",
     "path": "alerts.jsonl",
     "bootstrap_servers": "127.0.0.1:1",
     "topic": "alerts",

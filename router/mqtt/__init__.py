@@ -1,0 +1,1 @@
+"""The parts of the sink `mqtt`: what is published where, and the connection to the broker."""
