@@ -35,6 +35,7 @@ from runtime.lifecycle import EXIT_BROKER, EXIT_FAULT, Stop
 from runtime.logs import get_logger
 from runtime.metrics import LAG_RECORDS, SINK_PENDING
 from runtime.settings import Settings
+from runtime.signing import evidence_link
 from schemas.codec import decode
 from schemas.messages import Alert, Delivery
 from schemas.problems import Undecodable
@@ -102,6 +103,7 @@ class SinkStage:
 
     def __init__(self, settings: Settings, sink: Sink, way: Way, health: Health) -> None:
         self._sink = sink
+        self._settings = settings
         self._kafka = settings.kafka
         self._way = way
         self._planner = Planner(way.silenced)
@@ -226,7 +228,7 @@ class SinkStage:
                 ) from None
             return
         self._undecodable = 0
-        notice = Notice(alert, value or b"", self._way.site(alert))
+        notice = self._notice(alert, value or b"")
         self._partition_of[_whose(alert)] = partition
         waiting = self._pending.get(notice.delivery_id)
         leg = self._way.leg(self._sink.name, notice) or self._way_before(alert)
@@ -251,6 +253,11 @@ class SinkStage:
             return pending.leg
         heard = self._told.has(opening, alert.opened_at) and not self._told.was_silenced(opening)
         return Leg(self._sink.name, "route", Terms()) if heard else None
+
+    def _notice(self, alert: Alert, value: bytes) -> Notice:
+        # The link's time counts from the opening, so that whoever tells it says the same.
+        link = None if is_system(alert) else evidence_link(self._settings, alert.alert_id, alert.opened_at)
+        return Notice(alert, value, self._way.site(alert), evidence_url=link)
 
     def _was_unheard(self, alert: Alert) -> bool:
         """Whether nobody was told of the opening, be it by the process before this one."""
@@ -280,7 +287,7 @@ class SinkStage:
             )
         ]
         for each in known:
-            notice = Notice(each.alert, each.value, self._way.site(each.alert))
+            notice = self._notice(each.alert, each.value)
             leg = self._way.leg(self._sink.name, notice)
             if leg is not None and self._told.has(notice.delivery_id, notice.instant):
                 self._partition_of[_whose(each.alert)] = OF_SYSTEM if is_system(each.alert) else each.partition

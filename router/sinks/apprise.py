@@ -129,6 +129,8 @@ def _told(notice: Notice) -> str:
     ]
     if alert.resolved_at is not None:
         lines.append(f"resolved {iso(alert.resolved_at)} ({alert.reason})")
+    if notice.evidence_url is not None:
+        lines.append(notice.evidence_url)
     lines.append(f"alert {alert.alert_id}")
     return "\n".join(map(_clean, lines))
 

@@ -134,8 +134,12 @@ def body_of(notice: Notice, form: Format = "standard") -> bytes:
     several = bool(notice.company) or notice.folded
     if several:
         data = {"alerts": [msgspec.Raw(member.line) for member in notice.members]}
+    links = [member.evidence_url for member in notice.members]
+    shown: dict[str, Any] = (
+        {} if links[0] is None else {"evidence_urls": links} if several else {"evidence_url": links[0]}
+    )
     if form == "standard":
-        return msgspec.json.encode({"type": notice.kind, "timestamp": iso(notice.instant), "data": data})
+        return msgspec.json.encode({"type": notice.kind, "timestamp": iso(notice.instant), "data": data, **shown})
     event: dict[str, Any] = {
         "specversion": "1.0",
         "id": notice.delivery_id,
@@ -146,7 +150,9 @@ def body_of(notice: Notice, form: Format = "standard") -> bytes:
     }
     if not several:
         event["subject"] = f"{notice.alert.camera_id}/{notice.alert.roi}"
-    return msgspec.json.encode({**event, "data": data})
+    # CloudEvents has its own attributes beside data, lower case and without underscores.
+    links_of_event = {name.replace("_", ""): value for name, value in shown.items() if isinstance(value, str)}
+    return msgspec.json.encode({**event, **links_of_event, "data": data})
 
 
 SINK = Webhook

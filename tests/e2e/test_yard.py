@@ -11,10 +11,10 @@ from demos.yard_demo import YardDemo
 from runtime.settings import KafkaSettings
 from tests.support.pipeline import environment, records, running
 
-# Training used seeds 1001 and 2002 and cameras called train-N (models/yard/train.py); these are none of them. They are the
-# first in a blind order (random.Random("2026-11-23"), numbers of five digits; the hall by night) on which the detector by
-# itself sees every incident of the minute in time; two of five were passed over. This is a test of the pipeline: how often
-# the detector misses is measured in models/yard/README.md.
+# Training used seeds 1001 and 2002 and cameras called train-N (models/yard/train.py); these are none of them. They are
+# the first in a blind order (random.Random("2026-11-23"), numbers of five digits; the hall by night) on which the
+# detector by itself sees every incident of the minute in time; two of five were passed over. This is a test of the
+# pipeline: how often the detector misses is measured in models/yard/README.md.
 SEEDS = {"yard_dock": 20005, "yard_ramp": 73152, "yard_hall": 29213}
 SECONDS = 60
 

@@ -181,6 +181,14 @@ def test_a_url_is_checked_before_anything_is_sent_and_never_repeated(url, wrong)
             one_line_sink(AlertingSettings(protocol="webhook", webhook_url=url))
 
 
+def test_a_link_to_the_evidence_stands_beside_the_alert_where_there_is_one():
+    told = msgspec.structs.replace(notice(opened()), evidence_url="https://host/alerts/1/evidence.jpg?expires=9")
+    assert json.loads(body_of(told))["evidence_url"] == told.evidence_url
+    assert json.loads(body_of(told, "cloudevents"))["evidenceurl"] == told.evidence_url
+    assert json.loads(body_of(told.with_company([told], folded=False)))["evidence_urls"] == [told.evidence_url] * 2
+    assert "evidence_url" not in json.loads(body_of(notice(opened())))
+
+
 def test_the_body_holds_type_event_time_and_the_alert_as_it_stands_on_the_topic():
     alert = resolved(opened())
     assert json.loads(body_of(notice(alert))) == {
