@@ -14,7 +14,7 @@ from runtime.logs import configure_logs
 @click.command()
 @stage_options
 def router(configs: Path, prefix: str) -> None:
-    """Tell people of alerts: the topic alerts, to where ALERTING_PROTOCOL says.
+    """Tell people of alerts: the topic alerts, to where configs/routes.yaml says, else ALERTING_PROTOCOL.
 
     \b
     stdout   a readable line per alert on a terminal, the exact alert as a JSON line when piped
