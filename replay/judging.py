@@ -14,6 +14,7 @@ from schemas.effective import CameraRules, RoiRevision, revision_of
 from schemas.messages import Alert, DetectionEvent, Model
 
 _FOR_EVER: Final = 1 << 62
+_ANY_CONFIDENCE: Final = 2.0
 
 
 class BelowFloor(ValueError):
@@ -106,14 +107,18 @@ class CameraRun:
     """
 
     __slots__ = (
+        "_begin",
         "_document",
+        "_end",
         "_from",
+        "_height",
         "_hits",
         "_judged",
         "_known",
         "_late",
+        "_lowest",
+        "_model",
         "_models",
-        "_size",
         "_sizes",
         "_skipped",
         "_timeline",
@@ -121,6 +126,7 @@ class CameraRun:
         "_unjudgeable",
         "_unlisted",
         "_until",
+        "_width",
         "alerts",
         "camera_id",
         "first_at",
@@ -141,45 +147,66 @@ class CameraRun:
         self._timeline = timeline
         self._document: Document | None = None
         self._from = self._until = -1
+        self._lowest = _ANY_CONFIDENCE
+        self._begin, self._end = span
         self._told: set[tuple[Subject, str]] = set()
         self._known = None if since is None else Known(timeline.revisions, since, span)
         self._judged = self._skipped = self._late = self._hits = self._unlisted = self._unjudgeable = 0
+        self._model: Model | None = None
         self._models: set[Model] = set()
-        self._size = (0, 0)
+        self._width = self._height = 0
         self._sizes: list[SeenSize] = []
         if self._known is not None and since is not None:
             for subject in self._known.unseen():
                 self._tell(subject, since, "time")
 
     def feed(self, events: Iterable[DetectionEvent]) -> None:
-        """Judges the events. Raises `BelowFloor`.
+        """Judges the events. Raises `BelowFloor`."""
+        for event in events:
+            self.judge(event)
+
+    def judge(self, event: DetectionEvent) -> None:
+        """Judges one event. Raises `BelowFloor`.
 
         An event that the engine cannot judge (a box in pixels of a picture without a size) changes nothing and is
         counted, as the rules app puts it away.
         """
-        begin, end = self.span
-        checks_floor = self._timeline.tried
-        for event in events:
-            at = event.captured_at
-            if not self._from <= at < self._until:
-                self._document, self._from, self._until = self._timeline.at(at)
-            document = self._document
-            if checks_floor and document is not None and event.floor > document.lowest_confidence:
-                raise BelowFloor(_below(document, event))
-            try:
-                judged = step(document, self.state, event)
-            except ValueError:
-                self._unjudgeable += begin <= at < end
-                continue
-            self.state = judged.state
-            if self._known is not None and (judged.changed or judged.remembered):
-                for subject, what in self._known.look(at, judged):
-                    self._tell(subject, at, what)
-            for alert in judged.alerts:
-                if begin <= instant_of(alert) < end:
-                    self.alerts.append(alert)
-            if begin <= at < end:
-                self._count(event, judged.late, judged.hits, len(judged.unlisted))
+        at = event.captured_at
+        if not self._from <= at < self._until:
+            document, self._from, self._until = self._timeline.at(at)
+            self._document = document
+            self._lowest = _ANY_CONFIDENCE
+            if document is not None and self._timeline.tried:
+                self._lowest = document.lowest_confidence
+        if event.floor > self._lowest and self._document is not None:
+            raise BelowFloor(_below(self._document, event))
+        inside = self._begin <= at < self._end
+        try:
+            judged = step(self._document, self.state, event)
+        except ValueError:
+            self._unjudgeable += inside
+            return
+        self.state = judged.state
+        if self._known is not None and (judged.changed or judged.remembered):
+            for subject, what in self._known.look(at, judged):
+                self._tell(subject, at, what)
+        if judged.alerts:
+            self.alerts += [alert for alert in judged.alerts if self.span.holds(instant_of(alert))]
+        if not inside:
+            return
+        if judged.late:
+            self._late += 1
+            return
+        self._judged += 1
+        self.last_at = at
+        if judged.hits:
+            self._hits += judged.hits
+        if judged.unlisted:
+            self._unlisted += len(judged.unlisted)
+        if event.skipped is not None:
+            self._skipped += 1
+        if event.width != self._width or event.height != self._height or event.model != self._model:
+            self._meet(event)
 
     def outcome(self) -> Outcome:
         """What came of it so far."""
@@ -205,23 +232,15 @@ class CameraRun:
             self._told.add((subject, what))
             self.inexact.append(Inexact(self.camera_id, subject.roi, subject.label, at, what))
 
-    def _count(self, event: DetectionEvent, late: bool, hits: int, unlisted: int) -> None:
-        if late:
-            self._late += 1
-            return
-        self._judged += 1
-        self._skipped += event.skipped is not None
-        self._hits += hits
-        self._unlisted += unlisted
-        if event.model not in self._models:
-            self._models.add(event.model)
-        size = (event.width, event.height)
-        if size != self._size and event.width:
-            self._size = size
-            self._sizes.append(SeenSize(event.captured_at, *size))
+    def _meet(self, event: DetectionEvent) -> None:
+        """Takes note of the camera's first event, and of another model or size of picture."""
         if self.first_at is None:
             self.first_at = event.captured_at
-        self.last_at = event.captured_at
+        self._models.add(event.model)
+        size = SeenSize(event.captured_at, event.width, event.height)
+        if event.width and (not self._sizes or self._sizes[-1][1:] != size[1:]):
+            self._sizes.append(size)
+        self._model, self._width, self._height = event.model, event.width, event.height
 
 
 def instant_of(alert: Alert) -> int:

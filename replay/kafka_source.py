@@ -1,7 +1,9 @@
 """Detection events from their topic, up to the log end of the moment it was opened."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from itertools import islice
 from typing import Any, Final
 
 from replay.history import Extent
@@ -25,7 +27,9 @@ from schemas.partitioning import partition_of
 from schemas.problems import Undecodable
 from schemas.topics import DETECTIONS
 
-AT_A_TIME: Final = 2_000
+AT_A_TIME: Final = 100
+DECODED_AT_A_TIME: Final = 8
+"""Few, so that an event is judged while it is still in the processor's cache: a hundred take half as long again."""
 PATIENCE_SECONDS: Final = 300.0
 """A broker that sends nothing for as long, although there is more to read, is not coming back."""
 
@@ -64,7 +68,7 @@ class Records:
             place.partition: self.spans[place.partition][1] if place.offset < 0 else place.offset for place in found
         }
 
-    def read(self, starts: dict[int, int], at_a_time: int = AT_A_TIME) -> Iterator[list[Message]]:
+    def read(self, starts: dict[int, int], at_a_time: int = AT_A_TIME) -> Generator[list[Message]]:
         """Records from each partition's start to its frozen end, in lists. Raises `BrokerUnreachable`."""
         unread = {number: self.spans[number][1] for number, start in starts.items() if start < self.spans[number][1]}
         if not unread:
@@ -91,14 +95,12 @@ class Records:
             self._client.unassign()
 
     def first(self) -> dict[int, Message]:
-        """The oldest record of each partition that holds any."""
+        """The oldest record of each partition that holds any. Not amid a reading."""
         found: dict[int, Message] = {}
-        starts = {number: low for number, (low, high) in self.spans.items() if low < high}
-        for records in self.read(starts, 1):
-            for record in records:
-                found.setdefault(int(record.partition() or 0), record)
-            if len(found) == len(starts):
-                break
+        for number, (low, high) in self.spans.items():
+            if low < high:
+                with closing(self.read({number: low}, 1)) as reading:
+                    found.update((number, record) for (record,) in islice(filter(None, reading), 1))
         return found
 
     def close(self) -> None:
@@ -147,6 +149,7 @@ class KafkaSource:
         topic: str = DETECTIONS.name,
         bad: Callable[[Message, Undecodable], None] | None = None,
     ) -> None:
+        self._kafka = kafka
         self._records = Records(kafka, prefix + topic)
         self._bad = bad
         self._extents: tuple[Extent, ...] | None = None
@@ -159,7 +162,12 @@ class KafkaSource:
     def extents(self) -> tuple[Extent, ...]:
         """See `Source`. Reads one record of each partition, the first time."""
         if self._extents is None:
-            oldest = self._records.first()
+            # With a client of its own: this may be asked amid a reading. One record is wanted, not what comes after it.
+            peek = Records(self._kafka, self.topic, fetch_message_max_bytes=16 * 1024)
+            try:
+                oldest = peek.first()
+            finally:
+                peek.close()
             self._extents = tuple(
                 Extent(number, low, high, _dated(oldest[number]) if number in oldest else None, low == 0)
                 for number, (low, high) in sorted(self._records.spans.items())
@@ -176,7 +184,6 @@ class KafkaSource:
 
     def read(self, span: Span, cameras: frozenset[str] | None = None) -> Iterator[list[DetectionEvent]]:
         """See `Source`: read to the frozen end, since a slow camera's events of the span may come last."""
-        self.extents()  # which the same client could not look for amid the reading
         numbers = (
             None if cameras is None else sorted({partition_of(each, self._records.partitions) for each in cameras})
         )
@@ -186,8 +193,9 @@ class KafkaSource:
         for records in self._records.read(self._records.since(begin, numbers)):
             events: list[DetectionEvent] = []
             for record in records:
-                key = record.key()
-                if (wanted is not None and key not in wanted) or (key in closed and _is_dated_from(record, end)):
+                if wanted is not None and record.key() not in wanted:
+                    continue
+                if closed and record.key() in closed and _is_dated_from(record, end):
                     continue
                 try:
                     event = decode(DetectionEvent, record.value(), record.headers())
@@ -203,6 +211,9 @@ class KafkaSource:
                     closed.add(camera)
                 if at >= begin:
                     events.append(event)
+                    if len(events) == DECODED_AT_A_TIME:
+                        yield events
+                        events = []
             yield events
 
     def close(self) -> None:

@@ -1,6 +1,5 @@
 """Judge a span of history under several sets of documents at once, each with as much warm-up as it needs."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -93,15 +92,12 @@ class _Round:
     def judge(self, cameras: frozenset[str] | None, progress: Progress | None) -> None:
         runs = self.runs
         for events in self._source.read(Span(self._since, self._span.end + self._resolve_ms), cameras):
-            by_camera: defaultdict[str, list[DetectionEvent]] = defaultdict(list)
             for event in events:
-                by_camera[event.camera_id].append(event)
-            for camera_id, some in by_camera.items():
-                known = runs.get(camera_id)
+                known = runs.get(event.camera_id)
                 if known is None:
-                    known = runs[camera_id] = self._begin(some[0])
+                    known = runs[event.camera_id] = self._begin(event)
                 for run in known:
-                    run.feed(some)
+                    run.judge(event)
             self.read += len(events)
             if progress is not None and events:
                 progress(self.read, events[-1].captured_at)
