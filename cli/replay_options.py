@@ -5,7 +5,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -126,16 +125,29 @@ def shown_progress(words: str) -> Iterator[Progress]:
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        yield partial(_advance, bar, bar.add_task(words, total=None), words, time.monotonic(), [])
+        yield _Line(bar, bar.add_task(words, total=None), words)
 
 
-def _advance(bar: Bar, task: TaskID, words: str, began: float, first: list[int], events: int, captured_at: int) -> None:
-    if not first:
-        first.append(captured_at)
-    spent = max(1e-3, time.monotonic() - began)
-    pace = (captured_at - first[0]) / 1000 / spent
-    said = f"{words}: {events:,} events, {events / spent:,.0f}/s, {max(0.0, pace):,.0f}× real time"
-    bar.update(task, description=f"{said}, at {in_words(captured_at)}")
+class _Line:
+    """Writes the line anew, ten times a second at most: it is told of every few events."""
+
+    def __init__(self, bar: Bar, task: TaskID, words: str) -> None:
+        self._bar, self._task, self._words = bar, task, words
+        self._began = time.monotonic()
+        self._shown = 0.0
+        self._first_at: int | None = None
+
+    def __call__(self, events: int, captured_at: int) -> None:
+        now = time.monotonic()
+        if self._first_at is None:
+            self._first_at = captured_at
+        if now - self._shown < 0.1:
+            return
+        self._shown = now
+        spent = max(1e-3, now - self._began)
+        pace = max(0.0, (captured_at - self._first_at) / 1000 / spent)
+        said = f"{self._words}: {events:,} events, {events / spent:,.0f}/s, {pace:,.0f}× real time"
+        self._bar.update(self._task, description=f"{said}, at {in_words(captured_at)}")
 
 
 def show(settings: Settings, comparison: Comparison, *, as_plain_json: bool, report: Path | None) -> int:
