@@ -19,6 +19,10 @@ EXIT_DEVICE: Final = 4
 """The asked-for GPU is not there, taken, or in a state only a new process leaves."""
 
 
+ORPHAN_SECONDS: Final = 12.0
+"""What a stage gets to end by itself when its supervisor is gone."""
+
+
 class Stop:
     """Set once, when the process is to end; every loop looks at it."""
 
@@ -64,6 +68,12 @@ def stop_on_signals() -> Stop:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         stop.set()
+        supervisor = os.environ.get(SUPERVISOR)
+        if supervisor and os.getppid() != int(supervisor):
+            # A killed `up` takes its broker along: there may be nobody left to leave a group of, or to flush to.
+            last = threading.Timer(ORPHAN_SECONDS, os._exit, (EXIT_FAULT,))
+            last.daemon = True
+            last.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, told)

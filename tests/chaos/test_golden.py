@@ -143,8 +143,14 @@ def replayed(ground: Ground, source_words: str, span: Span) -> Sequences:
 @pytest.mark.slow
 @pytest.mark.timeout(120 + SECONDS)
 def test_judged_live_and_again_from_kafka_and_from_the_archive(
-    truth: Golden, ground: Ground, start: Callable[[], Popen[bytes]], tmp_path: Path
+    truth: Golden,
+    ground: Ground,
+    start: Callable[[], Popen[bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The command would set the whole process's logging up, and other tests read it.
+    monkeypatch.setattr("cli.archive.configure_logs", lambda _stage: None)
     worker = start()
     total, pieces = 0, 5
     for piece in range(pieces):  # it judges while more comes

@@ -1,5 +1,6 @@
 """`backsight up` from its start to its end, whichever way it ends: nothing is left behind."""
 
+import contextlib
 import signal
 from pathlib import Path
 
@@ -36,8 +37,14 @@ def family(up: Up) -> list[psutil.Process]:
     return psutil.Process(up.process.pid).children(recursive=True)
 
 
-def gone(processes: list[psutil.Process]) -> bool:
-    return all(not each.is_running() or each.status() == psutil.STATUS_ZOMBIE for each in processes)
+def left(processes: list[psutil.Process]) -> list[str]:
+    """The command lines of those that still run."""
+    found = []
+    for each in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(each.cmdline()[-4:]))
+    return found
 
 
 @pytest.mark.slow
@@ -57,7 +64,7 @@ def test_nothing_is_left_behind(tmp_path: Path, kafka_broker: object, configs: P
         assert any("java" in each.name() for each in ours) or not is_free(port)
         up.process.send_signal(how)
         code = up.wait(40)
-        until(lambda: gone(ours), 30, "every process of ours has ended")
+        until(lambda: not left(ours), 30, "every process of ours has ended", lambda: left(ours))
     assert code == (0 if how is signal.SIGINT else -signal.SIGKILL), up.logs(data)
     until(lambda: is_free(port) and is_free(api), 20, "the ports are free again")
 

@@ -119,9 +119,9 @@ def running(arguments: list[str], environ: Mapping[str, str], folder: Path) -> I
         up.close()
 
 
-def until(condition, seconds: float, what: str) -> None:  # type: ignore[no-untyped-def]
-    """Waits for an event by looking every 50 ms."""
+def until(condition, seconds: float, what: str, instead=lambda: "") -> None:  # type: ignore[no-untyped-def]
+    """Waits for an event by looking every 50 ms; ``instead`` says what there is when it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; instead: {instead()}"
         time.sleep(0.05)
