@@ -19,6 +19,7 @@ def router(configs: Path, prefix: str) -> None:
     \b
     stdout   a readable line per alert on a terminal, the exact alert as a JSON line when piped
     webhook  a JSON POST to ALERTING_WEBHOOK_URL, tried again until it is taken or too old
+    others   `backsight sinks list` names the kinds, docs/sinks says what each does
 
     Every alert is delivered at least once and always under the same id (the header webhook-id); how each delivery
     ended is on the topic deliveries, and what could not be delivered on dead-letters. Ctrl-C or SIGTERM lets the
