@@ -28,6 +28,7 @@ from runtime.provision import apply_topics
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.messages import Alert, DetectionEvent
+from tests.chaos.test_rules_kill import is_held, is_open
 from tests.support import golden
 from tests.support.broker import new_prefix, remove_prefixed, settings
 from tests.support.reference import Published
@@ -215,16 +216,6 @@ def test_judged_by_workers_that_are_killed(truth: Golden, ground: Ground, start:
     wait_until_committed(ground.bootstrap, ground.prefix, total, PATIENCE, [worker])
     assert stop(worker) == 0
     assert recorded(ground) == truth.alerts
-
-
-def is_open(state: CameraState) -> bool:
-    """Whether an alert is open."""
-    return any(kept.episode and kept.episode.opening for kept in state.subjects.values())
-
-
-def is_held(state: CameraState) -> bool:
-    """Whether an episode is held back by the debounce window."""
-    return any(kept.episode and not kept.episode.opening for kept in state.subjects.values())
 
 
 def first_where(truth: Golden, camera: str, wanted: Callable[[CameraState], bool], after: int) -> int:
