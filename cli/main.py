@@ -20,9 +20,7 @@ COMMANDS: Final = {
     "replay": Lazy("cli.replay", "replay", "Judge history again, and show the difference."),
     "shadow": Lazy("cli.shadow", "shadow", "Run a candidate rois.yaml live beside the active rules."),
     "alerts": Lazy("cli.alerts", "alerts", "See alerts, follow them, and say which were right."),
-    "dead-letters": Lazy(
-        "cli.dead_letters", "dead_letters", "What could not be delivered or judged."
-    ),
+    "dead-letters": Lazy("cli.dead_letters", "dead_letters", "What could not be delivered or judged."),
     "archive": Lazy("cli.archive", "archive", "Detections in Parquet files, for longer than Kafka keeps them."),
     "routes": Lazy("cli.routes", "routes", "Check routes.yaml, and ask it who would be told."),
     "silences": Lazy("cli.silences", "silences", "Keep alerts from being told for a while."),
