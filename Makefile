@@ -39,9 +39,9 @@ schemas: setup-dev ## write schemas/json and schemas/asyncapi.yaml from the code
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet pyproject.toml
 locks: setup-dev ## pin every dependency anew, with hashes
-	$(LOCK) --extra java --extra archive --extra notify --extra setup -o requirements/run.lock
-	$(LOCK) -c requirements/run.lock --extra archive --extra notify --extra dev -o requirements/dev.lock
-	$(LOCK) -c requirements/dev.lock --extra archive --extra notify --extra dev --extra ultralytics -o requirements/ultralytics.lock
+	$(LOCK) --extra java --extra archive --extra notify --extra s3 --extra tracing --extra setup -o requirements/run.lock
+	$(LOCK) -c requirements/run.lock --extra archive --extra notify --extra s3 --extra tracing --extra dev -o requirements/dev.lock
+	$(LOCK) -c requirements/dev.lock --extra archive --extra notify --extra s3 --extra tracing --extra dev --extra ultralytics -o requirements/ultralytics.lock
 
 clean:           ## stop the local Kafka and remove what was built and run here
 	-[ -x $(BIN)/backsight ] && $(BIN)/backsight kafka down
