@@ -40,7 +40,9 @@ def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     configure = structlog.configure
-    monkeypatch.setattr(structlog, "configure", lambda **told: configure(**{**told, "cache_logger_on_first_use": False}))
+    monkeypatch.setattr(
+        structlog, "configure", lambda **told: configure(**{**told, "cache_logger_on_first_use": False})
+    )
     yield
     structlog.reset_defaults()
     root.handlers[:] = handlers
