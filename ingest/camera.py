@@ -20,6 +20,7 @@ from runtime.configs import ResolvedCamera
 from runtime.logs import get_logger
 from runtime.redact import camera_place, redact
 from schemas.frames import FrameHead
+from schemas.messages import CameraState
 
 TICK_AFTER_MS: Final = 1000.0
 """A camera is away for this long before its first tick: a start or a quick reconnection needs none."""
@@ -48,7 +49,8 @@ class CameraRun:
 
     ``now`` answers the arrival clock's milliseconds. ``after`` is the newest ``captured_at`` the camera is known to
     have: capture times go on after it, and a file in `complete` mode goes on behind it. ``room`` answers whether one
-    more frame of such a file may be sent, given how far inference has come.
+    more frame of such a file may be sent, given how far inference has come. ``tell`` is told what the camera does and
+    since when; it must not wait, and hears the same more than once.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class CameraRun:
         now: Callable[[], float],
         after: int | None,
         room: Callable[[str], bool],
+        tell: Callable[[str, CameraState, int], None],
     ) -> None:
         self.resolved = resolved
         self.camera = resolved.camera
@@ -65,6 +68,7 @@ class CameraRun:
         self._publisher = publisher
         self._now = now
         self._room = room
+        self._tell = tell
         self._published_until = -1 if after is None else after
         self._complete = not self.camera.realtime
         self._clock = CaptureClock(None if self._complete else after)
@@ -88,6 +92,7 @@ class CameraRun:
         self._publisher.add(self.camera.id, self.camera.fps_target, lossless=self._complete)
         metrics.CAMERA_UP.labels(self.camera.id).set(0)
         metrics.CAMERA_FROZEN.labels(self.camera.id).set(0)
+        self._say_status()
         self._thread.start()
 
     def stop(self) -> None:
@@ -228,10 +233,12 @@ class CameraRun:
         if self._frozen.look(captured_at, thinned(encoded.luma)) != before:
             metrics.CAMERA_FROZEN.labels(self.camera.id).set(not before)
             self._log.warning("picture_moves_again" if before else "picture_frozen")
+            self._say_status()
 
     def _here(self, picture: Picture) -> None:
         self.state = State.WATCHING
         metrics.CAMERA_UP.labels(self.camera.id).set(1)
+        self._say_status()
         self._trouble.over("camera_away")
         size = [picture.frame.width, picture.frame.height]
         self._log.info("camera_watching", place=camera_place(self.resolved.url), size=size)
@@ -242,7 +249,21 @@ class CameraRun:
             self.state = State.AWAY
             self._away_since = self._now()
         metrics.CAMERA_UP.labels(self.camera.id).set(0)
+        self._say_status()
         self._trouble.report("camera_away", reason, reason=reason, message=message)
+
+    def _say_status(self) -> None:
+        if self._stopping.is_set():
+            return  # another process may be reading it already
+        state: CameraState
+        since: float
+        if self.state is not State.WATCHING:
+            state, since = "offline", self._away_since
+        elif self._frozen.frozen:
+            state, since = "frozen", self._frozen.since
+        else:
+            state, since = "live", self._now()
+        self._tell(self.camera.id, state, round(since))
 
     def _drop(self, reason: str, detail: str) -> None:
         metrics.CAMERA_DROPPED.labels(self.camera.id, reason).inc()
@@ -254,8 +275,9 @@ class CameraRun:
         while not self._publisher.drain(self.camera.id, WAIT_SLICE_SECONDS):
             if self._stopping.is_set():
                 return
-        self.state = state
+        self.state, self._away_since = state, self._now()
         metrics.CAMERA_UP.labels(self.camera.id).set(0)
+        self._say_status()
         if state is State.ENDED:
             self._log.info("file_ended", frames=self._seq)
 

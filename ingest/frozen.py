@@ -61,6 +61,11 @@ class FrozenWatch:
         self._others = 0
         self.frozen = False
 
+    @property
+    def since(self) -> int:
+        """When the picture that comes back was captured first."""
+        return self._first_at
+
     def look(self, captured_at: int, picture: Thinned) -> bool:
         """Takes the next thinned picture; answers whether the camera is frozen now."""
         if self._after <= 0:

@@ -12,6 +12,7 @@ from ingest.headway import FRAMES_AHEAD, Headway
 from ingest.leases import Leases
 from ingest.publisher import Publisher
 from ingest.roster import Roster
+from ingest.statuses import Statuses
 from ingest.tail import last_captured
 from ingest.ticker import Ticker
 from runtime import metrics
@@ -22,7 +23,7 @@ from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_OK, Stop
 from runtime.logs import get_logger
 from runtime.settings import Settings, environment
 from schemas.partitioning import partition_of
-from schemas.topics import FRAMES, INGEST_LEASES
+from schemas.topics import CAMERA_STATUS, FRAMES, INGEST_LEASES
 
 POLL_SECONDS: Final = 0.2
 STOP_SECONDS: Final = 5.0
@@ -83,6 +84,7 @@ class IngestProcess:
         self._arrival_lock = threading.Lock()
         self._runs: dict[str, CameraRun] = {}
         self._publisher = Publisher(settings.kafka, self._topic)
+        self._statuses = Statuses(settings.kafka, CAMERA_STATUS.full_name(settings.prefix))
         self._headway = Headway(settings.kafka, settings.prefix, self._topic)
         self._leases = Leases(settings.kafka, settings.prefix, partitions.leases, self._stop_partitions)
         health.check("leases", lambda: None if self._leases.settled else "waiting for the group")
@@ -112,6 +114,7 @@ class IngestProcess:
             if left:
                 log.warning("frames_not_delivered", frames=left)
             self._headway.close()
+            self._statuses.close(FLUSH_SECONDS)
             self._leases.close()
 
     def _settle(self) -> None:
@@ -134,7 +137,7 @@ class IngestProcess:
         now = self.now()
         if resolved.camera.realtime and after is not None and after > now + 5000:
             log.warning("captured_at_ahead", camera=resolved.camera.id, seconds=round((after - now) / 1000, 1))
-        run = CameraRun(resolved, self._publisher, self.now, after, self._has_room)
+        run = CameraRun(resolved, self._publisher, self.now, after, self._has_room, self._statuses.tell)
         self._runs = {**self._runs, resolved.camera.id: run}
         run.start()
 
@@ -150,6 +153,7 @@ class IngestProcess:
             if each.camera.realtime:
                 self._publisher.drain(name, 0.5)
             self._publisher.remove(name)
+            self._statuses.forget(name)
             _forget_gauges(name)
         # Another dict, not a changed one: other threads read it.
         self._runs = {name: run for name, run in self._runs.items() if name not in stopped}

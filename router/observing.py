@@ -3,6 +3,7 @@
 Whichever router has the partition of that topic observes; the topic itself says what is open when another takes over.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -39,15 +40,18 @@ from schemas.codec import decode, encode, schema_header
 from schemas.documents.cameras import Cameras, source_kind
 from schemas.documents.reading import read_document, read_yaml
 from schemas.documents.routes import SystemAlerts
-from schemas.messages import Alert, FrameRef, Skipped
+from schemas.messages import Alert, CameraStatus, FrameRef, Skipped
 from schemas.problems import BadDocument, Undecodable
-from schemas.topics import ALERTS_SYSTEM, DAY, DEAD_LETTERS, DETECTIONS, FRAMES, MINUTE
+from schemas.topics import ALERTS_SYSTEM, CAMERA_STATUS, DAY, DEAD_LETTERS, DETECTIONS, FRAMES, MINUTE
 
 GROUP: Final = "router-system"
 LOOK_SECONDS: Final = 2.0
 LOOKED_BACK_MS: Final = 7 * DAY
 STAGES: Final = {"inference": FRAMES, "rules": DETECTIONS}
 """Groups, and what they read. A sink that waits has its breaker to say so."""
+
+STATUS_BELIEVED_MS: Final = 3 * MINUTE
+"""A camera's status is said again every minute; what is older says that nobody reads the camera, and no more."""
 
 log = get_logger(__name__)
 
@@ -178,6 +182,13 @@ class _Eyes:
         self._events = TopicReader(
             kafka, DETECTIONS.full_name(prefix), "backsight-router-system-events", since=now - MINUTE
         )
+        self._statuses: dict[str, CameraStatus] = {}
+        self._said = TopicReader(
+            kafka,
+            CAMERA_STATUS.full_name(prefix),
+            "backsight-router-system-cameras",
+            since=now - STATUS_BELIEVED_MS,
+        )
         self._ends = reader(kafka, "backsight-router-system-ends")
         self._groups = {stage: consumer(kafka, prefix + stage, f"backsight-router-system-{stage}") for stage in STAGES}
         self._backlogs = {stage: Backlog() for stage in STAGES}
@@ -189,7 +200,7 @@ class _Eyes:
         self._follow(now)
         return Facts(
             began_at=self._began_at,
-            cameras=self._cameras(configuration),
+            cameras=self._cameras(configuration, now),
             ages={stage: self._age(stage, now) for stage in STAGES},
             dead_letters=self._letters.look(sum(self._end_of(DEAD_LETTERS.full_name(self._prefix)).values()), now),
             breakers=frozenset(name for name in _ones(SINK_BREAKER_OPEN) if name in _names(configuration)),
@@ -205,6 +216,7 @@ class _Eyes:
     def close(self) -> None:
         """Gives the connections back."""
         self._events.close()
+        self._said.close()
         self._ends.close()
         for group in self._groups.values():
             group.close()
@@ -222,8 +234,18 @@ class _Eyes:
             else:
                 after = CameraFact("", now, None, frame=head.frame)
             self._seen[head.camera_id] = after
+        for record in self._said.new():
+            with contextlib.suppress(Undecodable):
+                status = decode(CameraStatus, record.value(), record.headers() or [])
+                self._statuses[status.camera_id] = status
 
-    def _cameras(self, configuration: Configuration) -> Mapping[str, CameraFact]:
+    def _frozen_since(self, camera: str, now: int) -> int | None:
+        status = self._statuses.get(camera)
+        if status is None or status.state != "frozen" or now - status.reported_at > STATUS_BELIEVED_MS:
+            return None
+        return status.since
+
+    def _cameras(self, configuration: Configuration, now: int) -> Mapping[str, CameraFact]:
         """Every camera of `cameras.yaml`; where there is none, those that were seen."""
         known = _expected(self._configs)
         return {
@@ -231,6 +253,7 @@ class _Eyes:
                 self._seen.get(camera, CameraFact("")),
                 site=configuration.site_of(camera),
                 expected=bool(known and known[camera]),
+                frozen_since=self._frozen_since(camera, now),
             )
             for camera in (known or self._seen)
         }

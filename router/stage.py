@@ -22,7 +22,7 @@ from runtime.metrics import CONFIG_RELOAD_OK
 from runtime.settings import Settings, environment
 from schemas.messages import Alert
 from schemas.problems import BadDocument, Problem
-from schemas.topics import ALERTS, ALERTS_SYSTEM, DEAD_LETTERS, DELIVERIES, SILENCES
+from schemas.topics import ALERTS, ALERTS_SYSTEM, CAMERA_STATUS, DEAD_LETTERS, DELIVERIES, SILENCES
 
 AGAIN_SECONDS: Final = 30.0
 """A sink's stage that ended by a fault is begun again after as long, while others go on."""
@@ -201,7 +201,7 @@ def check_topics(settings: Settings) -> None:
         raise BrokerUnreachable(error.args[0].str()) from None
     missing = [
         name
-        for topic in (ALERTS, ALERTS_SYSTEM, DELIVERIES, DEAD_LETTERS, SILENCES)
+        for topic in (ALERTS, ALERTS_SYSTEM, DELIVERIES, DEAD_LETTERS, SILENCES, CAMERA_STATUS)
         if (name := topic.full_name(settings.prefix)) not in found
     ]
     if missing:

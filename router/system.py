@@ -30,6 +30,7 @@ class CameraFact(Struct, frozen=True):
 
     ``seen_at``: the last event that had a picture; ``offline_since``: the first of the offline ticks since then.
     ``expected``: it should never fall silent, since its source does not end. ``frame``: of its last event.
+    ``frozen_since``: it gives one picture over and over.
     """
 
     site: str
@@ -37,6 +38,7 @@ class CameraFact(Struct, frozen=True):
     offline_since: int | None = None
     expected: bool = False
     frame: FrameRef = NOWHERE
+    frozen_since: int | None = None
 
 
 class Facts(Struct, frozen=True):
@@ -74,7 +76,7 @@ class Condition(NamedTuple):
 def conditions(facts: Facts, limits: SystemAlerts, opened: Iterable[Key], now: int) -> dict[Key, Condition]:
     """Everything that is the matter. What is ``opened`` already stays the matter down to a lower limit."""
     known = frozenset(opened)
-    found = _offline(facts, limits, known, now)
+    found = _cameras(facts, limits, known, now)
     for stage, age in facts.ages.items():
         key = Key("stage", stage, "lag")
         limit = limits.lag_seconds * 1000
@@ -91,8 +93,8 @@ def conditions(facts: Facts, limits: SystemAlerts, opened: Iterable[Key], now: i
     return found
 
 
-def _offline(facts: Facts, limits: SystemAlerts, known: frozenset[Key], now: int) -> dict[Key, Condition]:
-    """Cameras that are away, or their whole site: while that is down its cameras are held."""
+def _cameras(facts: Facts, limits: SystemAlerts, known: frozenset[Key], now: int) -> dict[Key, Condition]:
+    """Cameras that are away or frozen, or their whole site: while that is down its cameras are held."""
     limit = limits.camera_offline_seconds * 1000
     away = {camera: since for camera in facts.cameras if (since := _away_since(camera, facts, limit, known, now))}
     sites: dict[str, list[str]] = {}
@@ -107,10 +109,13 @@ def _offline(facts: Facts, limits: SystemAlerts, known: frozenset[Key], now: int
         if down:
             found[of_site] = Condition("critical", longest)
         for camera in cameras:
-            key = Key("camera", camera, "camera_offline")
             held = down or of_site in known
-            if camera in away and (key in known or (not held and now - away[camera] >= limit)):
-                found[key] = Condition("warning", away[camera], facts.cameras[camera].frame)
+            fact = facts.cameras[camera]
+            offline, frozen = (Key("camera", camera, label) for label in ("camera_offline", "camera_frozen"))
+            if camera in away and (offline in known or (not held and now - away[camera] >= limit)):
+                found[offline] = Condition("warning", away[camera], fact.frame)
+            if fact.frozen_since is not None and (frozen in known or not held):
+                found[frozen] = Condition("warning", fact.frozen_since, fact.frame)
     return found
 
 

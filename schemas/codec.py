@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from schemas.effective import RoiRevision
-from schemas.messages import Alert, Delivery, DetectionEvent, Mark, RevisionAck, Silence
+from schemas.messages import Alert, CameraStatus, Delivery, DetectionEvent, Mark, RevisionAck, Silence
 from schemas.problems import Undecodable
 
 SCHEMAS: Final[dict[type[msgspec.Struct], str]] = {
@@ -16,6 +16,7 @@ SCHEMAS: Final[dict[type[msgspec.Struct], str]] = {
     Mark: "mark/1",
     RevisionAck: "revision-ack/1",
     Silence: "silence/1",
+    CameraStatus: "camera-status/1",
 }
 """Every message that travels as JSON, with the name and version that its header carries."""
 

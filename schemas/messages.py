@@ -27,6 +27,7 @@ ResolveReason = Literal["quiet", "blind", "revision"]
 Severity = Literal["info", "warning", "critical"]
 Outcome = Literal["delivered", "expired", "refused", "gave_up", "silenced"]
 Origin = Literal["file", "api"]
+CameraState = Literal["live", "offline", "frozen"]
 
 ALERT_NAMESPACE = uuid.UUID("6d6c9f0e-6f0b-5c0e-9a2b-0b5d1c7a4e11")
 """Namespace of every ``alert_id`` (uuid5). Changing it would give every alert of the past another name."""
@@ -148,6 +149,19 @@ class Silence(Struct, frozen=True):
     author: str
     comment: str
     created_at: Instant
+
+
+class CameraStatus(Struct, frozen=True):
+    """What a camera does: it gives pictures (``live``), none (``offline``), or one over and over (``frozen``).
+
+    ``since``: when it came to that. Said at every change and once a minute by the ingest process that reads the camera:
+    when ``reported_at`` is minutes old, nobody reads it.
+    """
+
+    camera_id: str
+    state: CameraState
+    since: Instant
+    reported_at: Instant
 
 
 class RevisionAck(Struct, frozen=True):

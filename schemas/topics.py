@@ -6,7 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from schemas.effective import RoiRevision
-from schemas.messages import Alert, Delivery, DetectionEvent, Mark, RevisionAck, Silence
+from schemas.messages import Alert, CameraStatus, Delivery, DetectionEvent, Mark, RevisionAck, Silence
 
 PARTITIONS: Final = 12
 """Of every topic that is partitioned by camera. Fixed once: another count would move cameras to other partitions."""
@@ -166,6 +166,17 @@ SILENCES: Final = Topic(
     why="which alerts are not told for a while, who said so and why",
     partitions=1,
 )
+CAMERA_STATUS: Final = Topic(
+    name="camera-status",
+    key="camera id",
+    message=CameraStatus,
+    by_camera=False,
+    retention_ms=7 * DAY,
+    cleanup="compact,delete",
+    why="whether each camera is live, offline or frozen: at every change and once a minute",
+    partitions=1,
+    config={"segment.ms": str(10 * MINUTE), "min.cleanable.dirty.ratio": "0.1"},
+)
 INGEST_LEASES: Final = Topic(
     name="ingest-leases",
     key="–",
@@ -217,6 +228,7 @@ TOPICS: Final = (
     SHADOW,
     MARKS,
     SILENCES,
+    CAMERA_STATUS,
     INGEST_LEASES,
     DEAD_LETTERS,
     RULES_HITS,

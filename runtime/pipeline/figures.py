@@ -21,6 +21,7 @@ class Figures(NamedTuple):
     dead_letters: float
     ages: Mapping[str, float | None]
     cameras_up: int
+    cameras_frozen: int
     cameras: int
 
 
@@ -67,13 +68,15 @@ def summarise(samples: Mapping[str, Iterable[Sample]]) -> Figures:
         dead_letters=total("backsight_dead_letters_total"),
         ages=ages,
         cameras_up=int(sum(cameras)),
+        cameras_frozen=int(total("backsight_camera_frozen")),
         cameras=len(cameras),
     )
 
 
 def as_table(figures: Figures, states: Mapping[str, str]) -> Table:
     """The live summary."""
-    table = Table(title=f"cameras {figures.cameras_up} of {figures.cameras} up", expand=False)
+    frozen = f", {figures.cameras_frozen} frozen" if figures.cameras_frozen else ""
+    table = Table(title=f"cameras {figures.cameras_up} of {figures.cameras} up{frozen}", expand=False)
     for heading in ("stage", "state", "done", "mean age"):
         table.add_column(heading, justify="left" if heading in ("stage", "state") else "right")
     done = {

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from runtime.kafka import Producer, deliver, producer
 from runtime.settings import Settings
 from schemas.codec import encode, schema_header
-from schemas.messages import DetectionEvent, FrameRef, Model
-from schemas.topics import DETECTIONS
+from schemas.messages import CameraState, CameraStatus, DetectionEvent, FrameRef, Model
+from schemas.topics import CAMERA_STATUS, DETECTIONS
 from tests.support.alerts import opened
 from tests.support.broker import settings
 from tests.support.receiver import Receiver
@@ -46,6 +46,13 @@ class Detector:
         )
         told = replace(event, skipped="offline") if offline else event
         deliver(self._writer, self._topic, key=camera, value=encode(told), headers=[schema_header(DetectionEvent)])
+
+
+def ingest_says(bootstrap: str, prefix: str, camera: str, state: CameraState, age_ms: int = 0) -> None:
+    now = round(time.time() * 1000)
+    status = CameraStatus(camera, state, now - 60_000 - age_ms, now - age_ms)
+    topic, header = CAMERA_STATUS.full_name(prefix), schema_header(CameraStatus)
+    deliver(producer(settings(bootstrap), "test-ingest"), topic, key=camera, value=encode(status), headers=[header])
 
 
 def told(bootstrap: str, prefix: str, folder: Path, office: Receiver, desk: Receiver, system: str) -> Settings:
@@ -90,6 +97,26 @@ def test_a_camera_that_goes_offline_is_told_by_the_route_for_system_alerts_and_r
         assert len(desk.got) == 1, "the desk hears of what was seen, not of cameras"
     outcomes = {each.delivery_id: (each.sink, each.outcome) for each in deliveries(bootstrap, prefix)}
     assert outcomes[f"{first['alert_id']}_0"] == outcomes[f"{first['alert_id']}_1"] == ("office", "delivered")
+
+
+def test_a_frozen_camera_is_told_until_it_moves_and_a_status_that_nobody_repeats_is_not_believed(
+    bootstrap: str, prefix: str, tmp_path: Path
+) -> None:
+    detector = Detector(bootstrap, prefix)
+    with Receiver() as office, Receiver() as desk:
+        configured = told(bootstrap, prefix, tmp_path, office, desk, SYSTEM)
+        for camera in ("gate", "yard"):
+            detector.writes(camera)
+        ingest_says(bootstrap, prefix, "gate", "frozen")
+        ingest_says(bootstrap, prefix, "yard", "frozen", age_ms=600_000)
+        with router_thread(configured):
+            office.wait_for(1)
+            ingest_says(bootstrap, prefix, "gate", "live")
+            office.wait_for(2)
+        assert [(each["camera_id"], each["label"], each["phase"]) for each in alerts_of(office)] == [
+            ("gate", "camera_frozen", "opened"),
+            ("gate", "camera_frozen", "resolved"),
+        ]
 
 
 def test_a_reload_that_is_refused_is_told_until_it_is_mended(bootstrap: str, prefix: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ingest.publisher import Outgoing, Publisher
 from ingest.sources import Picture, SourceFault
 from runtime.configs import ResolvedCamera
 from schemas.documents.cameras import Camera
+from schemas.messages import CameraState
 
 START = 1_795_000_000_000.0
 
@@ -24,6 +25,7 @@ class Kept(Publisher):
 
     def __init__(self) -> None:
         self.outgoing: list[Outgoing] = []
+        self.statuses: list[tuple[CameraState, int]] = []
         self._came = threading.Condition()
 
     def add(self, camera_id: str, fps: float, *, lossless: bool = False) -> None: ...
@@ -35,6 +37,20 @@ class Kept(Publisher):
 
     def drain(self, camera_id: str, seconds: float) -> bool:
         return True
+
+    def tell(self, camera_id: str, state: CameraState, since: int) -> None:
+        with self._came:
+            if not self.statuses or self.statuses[-1][0] != state:
+                self.statuses.append((state, since))
+                self._came.notify_all()
+
+    def until_told(self, *states: CameraState) -> list[int]:
+        """Since when each was so, once these were told one after the other."""
+        with self._came:
+            assert self._came.wait_for(
+                lambda: tuple(state for state, _ in self.statuses)[: len(states)] == states, 10
+            ), self.statuses
+            return [since for _, since in self.statuses[: len(states)]]
 
     def until(self, count: int) -> list[Outgoing]:
         with self._came:
@@ -102,7 +118,9 @@ def run(monkeypatch: pytest.MonkeyPatch, clock: Clock, kept: Kept) -> Iterator[C
         monkeypatch.setattr(camera_module, "open_source", opened)
         monkeypatch.setattr(camera_module, "wait_before", lambda *_, **__: 0.005)
         camera = Camera.model_validate({"id": "gate", "url": "rtsp://admin:hunter2@cam/x", **more})
-        made = CameraRun(ResolvedCamera(camera, "rtsp://admin:hunter2@cam/x"), kept, clock, after, lambda _: True)
+        made = CameraRun(
+            ResolvedCamera(camera, "rtsp://admin:hunter2@cam/x"), kept, clock, after, lambda _: True, kept.tell
+        )
         runs.append(made)
         made.start()
         return made
@@ -171,6 +189,7 @@ def test_a_hung_read_is_noticed_from_outside(run: Callable[..., CameraRun], cloc
     clock.at = START + 30_000
     hung.set()
     sent = kept.until(3)
+    assert kept.until_told("offline", "live", "offline", "live") == [START, START, START + 21_000, START + 30_000]
     assert [bool(each.value) for each in sent[:3]] == [True, False, True]
 
 
@@ -251,3 +270,22 @@ def test_a_frozen_picture_is_flagged(run: Callable[..., CameraRun], clock: Clock
         run(Script(still()), frozen_seconds=6)
         kept.until(40)
     assert [line["event"] for line in logs].count("picture_frozen") == 1
+    assert kept.until_told("offline", "live", "frozen")[2] == START, "since the picture came first"
+
+
+def test_a_frozen_camera_that_is_lost_is_offline_and_one_that_moves_again_is_live(
+    run: Callable[..., CameraRun], clock: Clock, kept: Kept
+) -> None:
+    def still() -> Iterator[Picture]:
+        same = picture(0)
+        for number in range(40):
+            clock.at = START + 200 * number
+            yield Picture(same.frame, 200.0 * number)
+
+    def moves() -> Iterator[Picture]:
+        for number in range(40):
+            clock.at = START + 20_000 + 200 * number
+            yield picture(200.0 * number, seed=7)
+
+    run(Script(still()), Script(moves()), frozen_seconds=6)
+    kept.until_told("offline", "live", "frozen", "offline", "frozen", "live", "offline")

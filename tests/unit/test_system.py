@@ -41,6 +41,12 @@ class Story:
     def back(self, *cameras: str) -> None:
         self._are(cameras, offline_since=None, seen_at=self.now)
 
+    def frozen(self, *cameras: str) -> None:
+        self._are(cameras, frozen_since=self.now)
+
+    def moves(self, *cameras: str) -> None:
+        self._are(cameras, frozen_since=None)
+
     def passes(self, seconds: int) -> None:
         for _ in range(seconds // 2):
             self.now += 2 * S
@@ -129,6 +135,38 @@ def test_a_camera_told_before_its_site_went_down_stays_open() -> None:
         ("site_offline", "north", "opened"),
         ("camera_offline", "gate", "resolved"),
         ("site_offline", "north", "resolved"),
+    ]
+
+
+def test_a_frozen_camera_is_told_at_once_and_resolves_when_it_has_moved_for_ten_seconds() -> None:
+    story = Story("gate", "yard")
+    story.frozen("gate")
+    story.passes(20)
+    story.moves("gate")
+    story.passes(6)
+    story.frozen("gate")
+    story.passes(10)
+    story.moves("gate")
+    story.passes(20)
+    assert story.told == [(2, "camera_frozen", "gate", "opened"), (46, "camera_frozen", "gate", "resolved")]
+    assert [(each.opened_at - each.first_hit_at) // S for each in story.alerts] == [2, 2]
+
+
+def test_while_a_site_is_down_no_frozen_camera_is_told_and_one_told_before_stays_open() -> None:
+    story = Story("gate", "yard", "dock")
+    story.frozen("gate")
+    story.passes(2)
+    story.away("gate", "yard", "dock")
+    story.passes(40)
+    story.frozen("yard")
+    story.passes(20)
+    story.back("gate", "yard", "dock")
+    story.passes(20)
+    assert [(label, subject, phase) for _, label, subject, phase in story.told] == [
+        ("camera_frozen", "gate", "opened"),
+        ("site_offline", "north", "opened"),
+        ("site_offline", "north", "resolved"),
+        ("camera_frozen", "yard", "opened"),
     ]
 
 
