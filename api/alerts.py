@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from api.alert_shapes import AlertShown, AlertsPage, shown
 from api.marks import ID
 from api.problems import ApiProblem, Mistake, documented, kafka_away
+from api.ranges import ranged
 from api.writing import from_this_machine
 from evidence.clip import ClipBusy, ClipGone, ClipNotYet
 from evidence.index import Asked, Entry, Key, Page
@@ -26,6 +27,7 @@ from schemas.messages import Alert, Severity
 CURSOR: Final = r"^[0-9]{1,15}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 JPEG: Final = "image/jpeg"
 MP4: Final = "video/mp4"
+CACHED: Final = {"Cache-Control": "private, max-age=3600"}
 EXPECTED: Final = "expected 2026-11-16T08:00:00Z, 2026-11-16, -7d, -90m, now, or milliseconds since 1970"
 
 log = get_logger(__name__)
@@ -121,15 +123,15 @@ def alert_routes(showing: Showing) -> APIRouter:
         may_see(request, alert_id, expires, signature)
         return picture(alert_id, "clean.jpg")
 
-    @router.get("/{alert_id}/clip.mp4", summary="Some seconds around the opening", **_file(MP4))
+    @router.get("/{alert_id}/clip.mp4", summary="Some seconds around the opening", **_file(MP4, in_parts=True))
     def clip(request: Request, alert_id: AlertId, expires: Expires = None, signature: Signature = None) -> Response:
         """Made when it is asked for first, while the frames are on their topic (about an hour), and kept from then on.
-        Before its last second was captured the answer is 503 with `Retry-After`.
+        Before its last second was captured the answer is 503 with `Retry-After`. `Range` gets a part of it.
         """
         may_see(request, alert_id, expires, signature)
         entry = known(alert_id)
         try:
-            return _content(showing.clip(entry.alert), MP4)
+            return ranged(showing.clip(entry.alert), MP4, request.headers, CACHED)
         except ClipNotYet as early:
             raise ApiProblem(503, str(early), headers={"Retry-After": str(early.seconds)}) from None
         except ClipBusy:
@@ -177,13 +179,16 @@ def alert_routes(showing: Showing) -> APIRouter:
     return router
 
 
-def _file(kind: str) -> dict[str, Any]:
-    content = {200: {"description": "The file.", "content": {kind: {"schema": {"type": "string", "format": "binary"}}}}}
-    return {"response_class": Response, "responses": {**content, **documented(403, 404, 422, 503)}}
+def _file(kind: str, *, in_parts: bool = False) -> dict[str, Any]:
+    content = {kind: {"schema": {"type": "string", "format": "binary"}}}
+    answers = {200: {"description": "The file.", "content": content}, **documented(403, 404, 422, 503)}
+    if in_parts:
+        answers |= {206: {"description": "The part that `Range` asked for.", "content": content}, **documented(416)}
+    return {"response_class": Response, "responses": answers}
 
 
 def _content(content: bytes, kind: str) -> Response:
-    return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+    return Response(content, media_type=kind, headers=CACHED)
 
 
 def _store_away(trouble: StoreTrouble) -> ApiProblem:
