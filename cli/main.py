@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "sinks": Lazy("cli.sinks", "sinks", "List the sinks, and send a test alert through one."),
     "hikvision": Lazy("cli.hikvision", "hikvision", "Ask a Hikvision recorder or camera what it can do."),
     "config": Lazy("cli.config", "config", "Check and apply cameras.yaml, rois.yaml and services.yaml."),
+    "cameras": Lazy("cli.cameras", "cameras", "List the cameras, probe one, see its picture with its ROIs."),
+    "doctor": Lazy("cli.doctor", "doctor", "Look at everything that can be wrong, and say what to do."),
     "topics": Lazy("cli.topics", "topics", "Create and describe the topics."),
     "plan": Lazy("cli.plan", "plan", "What a number of cameras needs."),
     "kafka": Lazy("cli.kafka", "kafka", "A local Apache Kafka for one machine."),

@@ -19,6 +19,8 @@ AMBER: Final[Colour] = (245, 158, 11)
 GREEN: Final[Colour] = (22, 163, 74)
 _WHITE: Final[Colour] = (255, 255, 255)
 _BLACK: Final[Colour] = (0, 0, 0)
+GRID_LINES: Final = 32
+"""At most so many lines of a grid each way."""
 WEIGHT: Final = 500
 """Of the letters: a little bolder than regular."""
 _SHIFT: Final = 4
@@ -65,6 +67,25 @@ def annotated(picture: Picture, marks: Sequence[Mark], areas: Sequence[Area] = (
     for mark in marks:
         left, top, _, _ = _corners(mark.box, width, height)
         _write(drawn, mark.words, left, top, mark.colour, letters, thickness)
+    return drawn
+
+
+def gridded(picture: Picture) -> Picture:
+    """A copy of the picture with a grid of pixels over it, numbered along its edges, for reading off points."""
+    drawn = picture.copy()
+    height, width = picture.shape[:2]
+    step = next((each for each in (10, 20, 50, 100, 200) if max(width, height) / each <= GRID_LINES), 500)
+    letters = max(9, round(max(width, height) / 110))
+    lines = drawn.copy()
+    for x in range(step, width, step):
+        cv2.line(lines, (x, 0), (x, height - 1), _WHITE if x // step % 5 else GREEN, 1)
+    for y in range(step, height, step):
+        cv2.line(lines, (0, y), (width - 1, y), _WHITE if y // step % 5 else GREEN, 1)
+    cv2.addWeighted(lines, 0.45, drawn, 0.55, 0, dst=drawn)
+    for x in range(step, width, step):
+        _write(drawn, str(x), x, 0, _BLACK, letters, 1)
+    for y in range(step, height, step):
+        _write(drawn, str(y), 0, y, _BLACK, letters, 1)
     return drawn
 
 

@@ -135,13 +135,27 @@ def admin(kafka: KafkaSettings, client_id: str = "backsight-admin") -> AdminClie
     return AdminClient(_shared(kafka, client_id))
 
 
-def wait_for_broker(kafka: KafkaSettings, seconds: float = 10.0) -> None:
-    """Returns when the cluster answers; raises `BrokerUnreachable` naming the servers when it does not in time."""
+_REASONS: Final = {
+    "SASL": "it refused the login: KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD",
+    "SSL": "TLS failed: KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA_LOCATION, and is this the right port?",
+    "resolve": "the host's name is not known here",
+}
+"""What librdkafka's words mean here. Its codes do not tell: most of it is `_TRANSPORT`."""
+
+
+def wait_for_broker(kafka: KafkaSettings, seconds: float = 10.0) -> int:
+    """How many brokers the cluster has, as soon as it answers; `BrokerUnreachable` says why it does not in time."""
+    said: list[KafkaError] = []
+    client = AdminClient({**_shared(kafka, "backsight-admin"), "error_cb": said.append})
     try:
-        admin(kafka).list_topics(timeout=seconds)
+        return len(client.list_topics(timeout=seconds).brokers)
     except KafkaException as error:
+        client.poll(0)  # which calls error_cb
+        words = [each.str() for each in said]
+        reasons = (reason for word, reason in _REASONS.items() if any(word in each for each in words))
+        reason = next(reasons, error.args[0].str())
         raise BrokerUnreachable(
-            f"no Kafka broker answered at {kafka.bootstrap_servers} within {seconds:g} s ({error.args[0].str()}); "
+            f"no Kafka broker answered at {kafka.bootstrap_servers} within {seconds:g} s ({reason}); "
             "is it running? `backsight kafka up` starts a local one, KAFKA_BOOTSTRAP_SERVERS names another"
         ) from None
 

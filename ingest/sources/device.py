@@ -18,6 +18,7 @@ class DeviceSource:
             path, options={}, format="v4l2", timeout=(no_frame_seconds, no_frame_seconds)
         )
         self._stream.thread_count = 1
+        self.codec = str(self._stream.codec_context.name)
 
     def pictures(self) -> Iterator[Picture]:
         """Pictures as the device gives them."""

@@ -30,6 +30,7 @@ class FileSource:
         self._container, self._stream = open_video(f"file:{self._path}", options={"protocol_whitelist": "file"})
         self._stream.thread_count = 1 if self._wait else FAST_THREADS
         self._stream.thread_type = "AUTO"
+        self.codec = str(self._stream.codec_context.name)
 
     def pictures(self) -> Iterator[Picture]:
         """Pictures with their time in the file from its first one; over a loop, times run on."""

@@ -19,6 +19,7 @@ class ImagesSource:
     """A folder. Images have no time of their own: each comes one sample interval after the one before."""
 
     endless = False
+    codec = "images"
 
     def __init__(self, folder: str, fps: float, wait: Callable[[float], bool] | None, loop: bool) -> None:
         self._wait = wait

@@ -34,6 +34,13 @@ class RtspSource:
         )
         # One thread a camera: frame threads would cost latency (a picture each), and cameras run side by side anyway.
         self._stream.thread_count = 1
+        self.codec = str(self._stream.codec_context.name)
+
+    @property
+    def origin_ms(self) -> float | None:
+        """The camera's own wall clock at timestamp 0, milliseconds UTC; None until it has said so (RTCP)."""
+        said: int | None = self._container.start_time_realtime
+        return None if not said or said < 0 else said / 1000
 
     def pictures(self) -> Iterator[Picture]:
         """Pictures as the camera sends them."""

@@ -22,10 +22,12 @@ class Picture(NamedTuple):
 class Source(Protocol):
     """A stream of pictures, opened.
 
-    ``endless``: its end is a fault (a camera), not an end (a file).
+    ``endless``: its end is a fault (a camera), not an end (a file). ``codec``: what its pictures come as, in FFmpeg's
+    words.
     """
 
     endless: bool
+    codec: str
 
     def pictures(self) -> Iterator[Picture]:
         """Every picture, in the order they are shown; raises `SourceFault`."""

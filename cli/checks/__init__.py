@@ -1,0 +1,98 @@
+"""What `backsight doctor` looks at, one file a thing, each check with a time of its own."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cli.checks import cameras, configs, device, kafka, lag, machine, model
+from cli.checks.finding import Finding, fault, note
+from cli.checks.readings import Readings
+from runtime.configs import Checked, ResolvedCamera
+
+AT_ONCE = 16
+"""Cameras that are probed side by side."""
+
+
+class Check(NamedTuple):
+    """One thing to look at. ``subject`` names it where it does not answer in time."""
+
+    subject: str
+    look: Callable[[], list[Finding]]
+
+
+def checks_of(
+    checked: Checked, environ: Mapping[str, str], readings: Readings, *, data: Path, seconds: float, watch: float
+) -> list[Check]:
+    """Everything there is to look at. ``seconds``: for each; ``watch``: for which a camera is watched, 0 for not."""
+    found = [
+        Check("configs", lambda: configs.configs(checked, environ)),
+        Check("memory", lambda: [machine.memory(readings)]),
+        Check("clock", lambda: [machine.clock(readings)]),
+        Check("versions", lambda: [machine.programs()]),
+    ]
+    settings = checked.settings
+    if settings is None:
+        later = "not looked at: services.yaml or the environment does not check"
+        return [*found, Check("everything else", lambda: [note("kafka, gpu, model, disk, ports", later)])]
+    services = settings.services
+    folders = {"data": str(data), "pictures": services.picture_memory.url, "evidence": services.evidence.url}
+    local = {what: Path(each) for what, each in folders.items() if "://" not in each}
+    labels = sorted({label for entry in checked.rois.cameras for label in entry.alert_classes})
+    found += [
+        Check("disk", lambda: machine.disks(readings, local)),
+        Check("ports", lambda: machine.ports(settings)),
+        Check("gpu", lambda: [device.device(services.inference, readings)]),
+        Check("model", lambda: [model.model(services.inference, labels)]),
+        Check("kafka", lambda: kafka.kafka(settings, seconds / 2)),
+    ]
+    if settings.kafka_is_given:
+        found.append(Check("lag", lambda: lag.lag(settings)))
+    return [*found, *(_camera(resolved, watch) for resolved in checked.cameras if watch)]
+
+
+def _camera(resolved: ResolvedCamera, watch: float) -> Check:
+    return Check(f"camera {resolved.camera.id}", lambda: cameras.camera(resolved, watch))
+
+
+def run_checks(checks: Sequence[Check], seconds: float) -> Iterator[list[Finding]]:
+    """What each check found, in their order; one that takes longer than ``seconds`` is a fault of its own.
+
+    A check that hangs is left behind in its thread, which does not keep the process from ending.
+    """
+    turns = threading.Semaphore(AT_ONCE)
+    waiting = []
+    for check in checks:
+        began: queue.SimpleQueue[float] = queue.SimpleQueue()
+        answer: queue.SimpleQueue[list[Finding]] = queue.SimpleQueue()
+        threading.Thread(target=_look, args=(check, turns, began, answer), name=check.subject, daemon=True).start()
+        waiting.append((check, began, answer))
+    for check, began, answer in waiting:
+        left = began.get() + seconds - time.monotonic()
+        try:
+            yield answer.get(timeout=max(0.01, left))
+        except queue.Empty:
+            turns.release()
+            yield [
+                fault(
+                    check.subject,
+                    f"no answer within {seconds:g} s",
+                    "look at what it waits for; --seconds gives it more",
+                )
+            ]
+
+
+def _look(
+    check: Check,
+    turns: threading.Semaphore,
+    began: "queue.SimpleQueue[float]",
+    answer: "queue.SimpleQueue[list[Finding]]",
+) -> None:
+    with turns:
+        began.put(time.monotonic())
+        try:
+            answer.put(check.look())
+        except Exception as error:  # a check that breaks is a finding, and the others go on
+            answer.put([fault(check.subject, f"could not be looked at ({type(error).__name__}: {error})", "report it")])

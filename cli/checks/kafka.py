@@ -1,0 +1,62 @@
+"""Kafka: does it answer, and are the topics those of the registry."""
+
+from cli.checks.finding import Finding, fault, note, ok, warning
+from runtime.broker import BrokerError
+from runtime.broker.jars import cache_folder
+from runtime.broker.java import find_java
+from runtime.kafka import BrokerUnreachable, admin, wait_for_broker
+from runtime.provision import ProvisionError, TopicView, describe_topics
+from runtime.settings import Settings
+
+_APPLY = "`backsight topics apply`"
+
+
+def kafka(settings: Settings, seconds: float) -> list[Finding]:
+    """The cluster and its topics; where none is set and none answers, what the local one needs."""
+    try:
+        brokers = wait_for_broker(settings.kafka, seconds)
+    except BrokerUnreachable as error:
+        if settings.kafka_is_given:
+            return [fault("kafka", str(error), "correct KAFKA_BOOTSTRAP_SERVERS and its KAFKA_… settings, or start it")]
+        return [note("kafka", "KAFKA_BOOTSTRAP_SERVERS is not set: `backsight up` starts one of its own"), _local()]
+    found = [ok("kafka", f"{brokers} broker(s) at {settings.kafka.bootstrap_servers}")]
+    try:
+        views = describe_topics(admin(settings.kafka), settings.prefix)
+    except ProvisionError as error:
+        return [*found, fault("topics", str(error), "may this user describe topics? (`backsight topics acl`)")]
+    return [*found, *judged(views, brokers)]
+
+
+def judged(views: list[TopicView], brokers: int) -> list[Finding]:
+    """What is to be said of the topics beside the registry."""
+    missing = [view.full_name for view in views if view.partitions is None]
+    if len(missing) == len(views):
+        return [fault("topics", "none of them is there", _APPLY)]
+    found = [fault("topics", f"there is no {name}", _APPLY) for name in missing]
+    for view in views:
+        if view.partitions not in (None, view.wanted_partitions):
+            said = f"{view.full_name} has {view.partitions} partitions, the registry says {view.wanted_partitions}"
+            do = "another count moves cameras: use another BACKSIGHT_PREFIX, or docs/upgrade.md"
+            found.append(fault("topics", said, do))
+        for key, (have, want) in view.differences.items():
+            said = f"{view.full_name} has {key}={have or 'nothing'}, the registry says {want}"
+            loses = any(f" has {key}=" in reason for reason in view.refusals)
+            do = f"{_APPLY[:-1]} --allow-loss`, which would delete history" if loses else _APPLY
+            found.append(warning("topics", said, do))
+    copies = [view.full_name for view in views if view.replication == 1]
+    if brokers >= 3 and copies:
+        do = "raise their replication with kafka-reassign-partitions.sh: a lost disk is lost history"
+        found.append(warning("topics", f"one copy only of {', '.join(copies)}", do))
+    if not found:
+        most = max(view.wanted_partitions for view in views)
+        found.append(ok("topics", f"{len(views)} as the registry has them, {most} partitions by camera"))
+    return found
+
+
+def _local() -> Finding:
+    try:
+        java = find_java()
+    except BrokerError as error:
+        return fault("local kafka", str(error), "install Java, or set KAFKA_BOOTSTRAP_SERVERS")
+    jars = "jars are here" if any(cache_folder().glob("jars/*.jar")) else "jars are fetched at its first start"
+    return ok("local kafka", f"Java {java.major} at {java.path}, {jars}")
