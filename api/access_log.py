@@ -6,7 +6,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.logs import get_logger
-from runtime.metrics import API_REQUESTS
+from runtime.metrics import API_REQUESTS, API_SECONDS
 
 QUIET: Final = frozenset({"/health", "/livez", "/readyz", "/metrics"})
 
@@ -37,6 +37,8 @@ class AccessLog:
             await self._app(scope, receive, noting)
         finally:
             if scope["path"] not in QUIET:
-                milliseconds = round((time.perf_counter() - started) * 1000, 1)
+                seconds = time.perf_counter() - started
+                milliseconds = round(seconds * 1000, 1)
                 API_REQUESTS.labels(str(status)).inc()
+                API_SECONDS.observe(seconds)
                 log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)

@@ -1,5 +1,6 @@
 """The application, made from what it needs."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,7 +14,7 @@ from api.access_log import AccessLog
 from api.alerts import Showing, alert_routes
 from api.configs import camera_routes
 from api.documents import Documents
-from api.health import health_routes, version
+from api.health import health_routes
 from api.infer import infer_routes
 from api.kafka_watch import KafkaState, KafkaWatch
 from api.looking import Looking
@@ -27,8 +28,10 @@ from inference.detectors import device_for, open_detector
 from inference.detectors.contract import Detector
 from inference.device import pick
 from inference.pictures import Limits
+from runtime.health import Health
 from runtime.settings import Settings
 from runtime.store import BadStore
+from runtime.version import version
 from schemas.documents.rois import Rois
 from schemas.problems import BadDocument, Problem
 
@@ -79,9 +82,10 @@ def create_app(
     return app
 
 
-def from_settings(settings: Settings) -> FastAPI:
+def from_settings(settings: Settings, draining: Callable[[], bool] = lambda: False) -> FastAPI:
     """The API of an installation: the model is loaded, and Kafka asked, once the server has started.
 
+    Health and metrics are served on BACKSIGHT_HEALTH_PORT too, where that is set; ``draining`` is for them.
     Raises `BadDocument`.
     """
     told = settings.services
@@ -94,6 +98,12 @@ def from_settings(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        health = Health("api", draining)
+        health.check("model", lambda: looking.detail)
+        health.check("device", lambda: "is lost" if looking.lost else None, "alive")
+        health.check("kafka", lambda: None if watch.state.status == "ok" else watch.state.detail, "degraded")
+        health.serve(settings.health_port, settings.health_host)
+        beating = asyncio.create_task(_beat(health))
         looking.start()
         watch.start()
         alerts.start()
@@ -104,6 +114,8 @@ def from_settings(settings: Settings) -> FastAPI:
             revisions.close()
             watch.close()
             looking.close()
+            beating.cancel()
+            health.close()
 
     return create_app(
         looking,
@@ -117,6 +129,13 @@ def from_settings(settings: Settings) -> FastAPI:
         writable=told.api.writable,
         lifespan=lifespan,
     )
+
+
+async def _beat(health: Health) -> None:
+    """The event loop turns."""
+    while True:
+        health.beat()
+        await asyncio.sleep(1)
 
 
 def _evidence(settings: Settings) -> EvidenceStore:

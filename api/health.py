@@ -1,6 +1,5 @@
 """`/health`, `/livez`, `/readyz` and `/metrics`."""
 
-import importlib.metadata
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from api.kafka_watch import KafkaState
 from api.looking import Looking
+from runtime.version import version
 
 
 class ModelHealth(BaseModel):
@@ -46,14 +46,6 @@ class StatusAnswer(BaseModel):
     """A status alone."""
 
     status: str
-
-
-def version() -> str:
-    """The version that is installed."""
-    try:
-        return importlib.metadata.version("backsight")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def health_routes(looking: Looking, kafka: Callable[[], KafkaState]) -> APIRouter:

@@ -13,6 +13,7 @@ from api.problems import ApiProblem, Mistake, documented, kafka_away
 from api.writing import read_body, writers
 from runtime.kafka import BrokerUnreachable
 from runtime.marks import SEARCHED_MS, find_alert, publish_mark
+from runtime.metrics import MARKS
 from runtime.settings import Settings
 from schemas.documents.reading import Document, read_json
 from schemas.messages import Alert, Mark
@@ -92,6 +93,7 @@ def mark_routes(marking: Marking, kafka: Callable[[], KafkaState], writable: boo
         if marking.find(alert_id, now - SEARCHED_MS) is None:
             raise ApiProblem(404, "there is no alert of this id in the last 30 days")
         marking.publish(Mark(alert_id, written.true, now, written.by, written.comment))
+        MARKS.labels("true" if written.true else "false").inc()
         return MarkAnswer(alert_id=alert_id, true=written.true, marked_at=now, by=written.by, comment=written.comment)
 
     return router

@@ -41,7 +41,7 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
     configure_logs("api")
     log = get_logger("cli.api")
     try:
-        application = from_settings(settings)
+        application = from_settings(settings, draining=lambda: server.should_exit)
     except BadDocument as bad:
         refuse(bad.problems)
     told = settings.services.api

@@ -12,6 +12,7 @@ import click
 from cli.options import read_settings, stage_options
 from replay.archive import BadArchive, needing_pyarrow
 from replay.spans import BadInstant, instant
+from runtime.health import Health
 from runtime.kafka import BrokerUnreachable, topic_id, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, stop_on_signals
 from runtime.logs import configure_logs, get_logger
@@ -88,10 +89,16 @@ def run(
                 _fail(f"{folder}: goes on where it stopped; --from is for a new archive", EXIT_CONFIG)
             log.info("archiving", topic=topic, folder=str(folder))
             told = loop.Told(follow, every, accept_gap, since)
+            health = Health("archive", stop.is_set)
+            health.serve(settings.health_port if follow else None, settings.health_host)
             try:
-                loop.archive(settings.kafka, told, writer, stop, lambda batch: log.info("archived", **batch._asdict()))
+                loop.archive(
+                    settings.kafka, told, writer, stop, lambda batch: log.info("archived", **batch._asdict()), health
+                )
             except loop.GapRefused as refused:
                 _fail(str(refused), EXIT_CONFIG)
+            finally:
+                health.close()
     except (BadArchive, BadInstant) as bad:
         _fail(str(bad), EXIT_CONFIG)
     except BrokerUnreachable as error:

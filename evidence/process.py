@@ -1,6 +1,6 @@
 """The evidence stage as a process: settings, topics, health, exit codes."""
 
-from evidence.stage import EvidenceStage
+from evidence.stage import GROUP, EvidenceStage
 from evidence.store import EvidenceStore
 from runtime.health import Health
 from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_broker
@@ -20,12 +20,11 @@ def run(settings: Settings, stop: Stop) -> int:
     except BadStore as bad:
         log.error("bad_setting", place="services.yaml: evidence.url (EVIDENCE_URL)", problem=str(bad))
         return EXIT_CONFIG
-    health = Health("evidence")
+    health = Health(GROUP, stop.is_set)
     try:
         wait_for_broker(settings.kafka)
         _check_topics(settings)
-        if settings.health_port is not None:
-            health.serve(settings.health_port)
+        health.serve(settings.health_port, settings.health_host)
         log.info("evidence_started", topic=ALERTS.full_name(settings.prefix))
         return EvidenceStage(settings, store, health).run(stop)
     except BrokerUnreachable as unreachable:

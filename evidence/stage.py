@@ -25,7 +25,17 @@ from runtime.kafka import (
 )
 from runtime.lifecycle import EXIT_BROKER, EXIT_OK, Stop
 from runtime.logs import get_logger
-from runtime.metrics import EVIDENCE_TROUBLE, EVIDENCE_WAITING, LAG_RECORDS, STAGE_RECORDS
+from runtime.metrics import (
+    EVIDENCE_TROUBLE,
+    EVIDENCE_WAITING,
+    LAST_COMMIT,
+    REBALANCES,
+    RECORD_AGE,
+    STAGE_RECORDS,
+    STAGE_RECORDS_IN,
+    STAGE_SECONDS,
+)
+from runtime.moving import Moving
 from runtime.repeated import Repeated
 from runtime.revisions import RevisionLog
 from runtime.settings import Settings
@@ -76,11 +86,17 @@ class EvidenceStage:
         self._trouble = Trouble()
         self._not_kept = Repeated(log, "evidence_not_kept")
         self._done: dict[int, int] = {}
+        self._held: set[int] = set()
+        self._moving = Moving(GROUP)
+        self._finished = 0
+        self._reached_at: int | None = None
         self._forget_at = self._commit_at = 0.0
 
     def run(self, stop: Stop) -> int:
         """Until ``stop`` is set; answers an exit code."""
         self._health.check("store", lambda: self._trouble.stuck(time.monotonic()))
+        self._health.check("assigned", lambda: None if self._held else "has no partition of alerts yet")
+        self._health.check("moving", self._moving.fault, "alive")
         self._consumer.subscribe([self._alerts], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         with closing(self._consumer), closing(self._frames), closing(self._revisions):
             while not stop.is_set():
@@ -109,6 +125,7 @@ class EvidenceStage:
             return None
         error = record.error()
         if error is None:
+            STAGE_RECORDS_IN.labels(GROUP).inc()
             self._waiting.append(self._looked_up(record))
             return None
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART or error.fatal():
@@ -152,6 +169,7 @@ class EvidenceStage:
         """Keeps what waits, in order, and commits it."""
         while self._waiting and self._trouble.may_try(time.monotonic()):
             record, alert, evidence = self._waiting[0]
+            began = time.perf_counter()
             try:
                 if alert is not None:
                     keep(self._store, alert, self._evidence(alert) if evidence is None else evidence, _now())
@@ -160,11 +178,18 @@ class EvidenceStage:
                 return
             self._trouble.over()
             self._waiting.popleft()
-            STAGE_RECORDS.labels("evidence").inc()
+            STAGE_RECORDS.labels(GROUP).inc()
+            STAGE_SECONDS.labels(GROUP).observe(time.perf_counter() - began)
+            self._finished += 1
+            self._reached_at = record.timestamp()[1]
+            RECORD_AGE.labels(GROUP).observe(max(0, _now() - self._reached_at) / 1000)
             self._done[record.partition()] = record.offset() + 1
 
     def _commit(self, *, wait: bool) -> None:
         self._commit_at = time.monotonic() + COMMIT_SECONDS
+        if not wait:
+            # A store that is away is waited for: `store` says so.
+            self._moving.look(self._lag(), self._finished, self._reached_at, holding=bool(self._waiting))
         if not self._done:
             return
         places = [TopicPartition(self._alerts, number, offset) for number, offset in self._done.items()]
@@ -173,11 +198,16 @@ class EvidenceStage:
             self._consumer.commit(offsets=places, asynchronous=not wait)
         except KafkaException as error:  # made good by the next one; what is looked at again is kept once
             log.warning("commit_failed", reason=error.args[0].str())
-        LAG_RECORDS.labels("evidence").set(len(self._waiting) + sum(map(self._left, places)))
+        else:
+            LAST_COMMIT.labels(GROUP).set_to_current_time()
 
-    def _left(self, place: TopicPartition) -> int:
-        _, end = self._consumer.get_watermark_offsets(place, cached=True)
-        return max(0, int(end) - int(place.offset))
+    def _lag(self) -> int:
+        """What waits in memory, and what is to be read, as far as the client knows."""
+        lag = len(self._waiting)
+        for place in self._consumer.position([TopicPartition(self._alerts, number) for number in self._held]):
+            _, end = self._consumer.get_watermark_offsets(place, cached=True)
+            lag += max(0, int(end) - int(place.offset)) if place.offset >= 0 else 0
+        return lag
 
     def _failed(self, reason: str) -> None:
         now = time.monotonic()
@@ -197,7 +227,9 @@ class EvidenceStage:
         if gone:
             log.info("evidence_forgotten", files=gone)
 
-    def _assigned(self, _client: Consumer, _partitions: list[TopicPartition]) -> None:
+    def _assigned(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
+        REBALANCES.labels(GROUP).inc()
+        self._held |= {each.partition for each in partitions}
         self._paused = False  # what is new is not
 
     def _revoked(self, client: Consumer, partitions: list[TopicPartition]) -> None:
@@ -206,6 +238,7 @@ class EvidenceStage:
 
     def _lost(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {each.partition for each in partitions}
+        self._held -= gone
         self._done = {number: offset for number, offset in self._done.items() if number not in gone}
         self._waiting = deque(each for each in self._waiting if each.record.partition() not in gone)
 

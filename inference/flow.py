@@ -13,10 +13,11 @@ from inference.detecting import Detecting, Failure, Outcome
 from inference.detectors.contract import Detector
 from inference.frames import Event, Frame, event_of, read_frame
 from inference.pictures import Limits, Picture, decode
-from inference.sending import BrokerTrouble, Sending
+from inference.sending import STAGE, BrokerTrouble, Sending
 from runtime.kafka import Consumer, Message, TopicPartition
 from runtime.logs import get_logger
-from runtime.metrics import FRAMES_SKIPPED
+from runtime.metrics import FRAMES_SKIPPED, REBALANCES, STAGE_RECORDS_IN
+from runtime.moving import Moving
 from runtime.repeated import Repeated
 from schemas.frames import MAX_FRAME_BYTES
 from schemas.messages import Skipped
@@ -73,7 +74,18 @@ class Flow:
         self._bad_in_a_row = 0
         self._reading_trouble = Repeated(log, "frames_not_read")
         self._bad_frames = Repeated(log, "frame_not_looked_at")
-        self.assigned = False
+        self._taken = STAGE_RECORDS_IN.labels(STAGE)
+        self._held: set[int] = set()
+
+    @property
+    def assigned(self) -> bool:
+        """Whether there are partitions to read."""
+        return bool(self._held)
+
+    @property
+    def moving(self) -> Moving:
+        """Whether frames are finished, or there are none."""
+        return self._sending.moving
 
     def subscribe(self, frames_topic: str) -> None:
         """Joins the group. The detector is warm by then, so the first frame does not wait for it."""
@@ -139,6 +151,7 @@ class Flow:
         offset: int = record.offset()
         order = self._sending.order(partition)
         order.begin(offset)
+        self._taken.inc()
         now = self._clock()
         try:
             frame = read_frame(record, order, now)
@@ -213,7 +226,8 @@ class Flow:
     # Partitions come and go
 
     def _gained(self, _consumer: Consumer, places: list[TopicPartition]) -> None:
-        self.assigned = True
+        self._held |= {place.partition for place in places}
+        REBALANCES.labels(STAGE).inc()
         log.info("partitions_gained", partitions=sorted(place.partition for place in places))
 
     def _revoked(self, _consumer: Consumer, places: list[TopicPartition]) -> None:
@@ -227,5 +241,6 @@ class Flow:
 
     def _give_up(self, places: list[TopicPartition], *, commit: bool) -> None:
         numbers = {place.partition for place in places}
+        self._held -= numbers
         self._batches.forget(lambda frame: frame.partition in numbers)
         self._sending.give_up(numbers, commit=commit)

@@ -25,7 +25,9 @@ Headers = list[tuple[str, bytes]]
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """One frame between being read and being sent. ``picture`` is being decoded; None for a tick."""
+    """One frame between being read (``read_at``, milliseconds UTC) and being sent.
+
+    ``picture`` is being decoded; None for a tick."""
 
     record: Message
     topic: str
@@ -36,6 +38,7 @@ class Frame:
     order: "PartitionOrder[Event]"
     is_tick: bool
     picture: "Future[Picture] | None" = None
+    read_at: int = 0
 
     @property
     def name(self) -> FrameName:
@@ -69,6 +72,7 @@ def read_frame(record: Message, order: "PartitionOrder[Event]", now_ms: int) -> 
         head=head,
         order=order,
         is_tick=not record.value(),
+        read_at=now_ms,
     )
 
 

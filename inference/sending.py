@@ -15,7 +15,8 @@ from inference.ordering import PartitionOrder
 from runtime.dead_letters import DeadLetters
 from runtime.kafka import BrokerUnreachable, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from runtime.logs import get_logger
-from runtime.metrics import LAG_RECORDS, PRODUCE_ERRORS, RECORD_AGE, STAGE_RECORDS
+from runtime.metrics import LAST_COMMIT, PRODUCE_ERRORS, RECORD_AGE, STAGE_RECORDS, STAGE_SECONDS
+from runtime.moving import Moving
 from runtime.repeated import Repeated
 from schemas.codec import encode
 
@@ -61,6 +62,12 @@ class Sending:
         self._broker_is_silent = False
         self._commit_at = self._lag_at = 0.0
         self._commit_trouble = Repeated(log, "commit_failed")
+        self._records = STAGE_RECORDS.labels(STAGE)
+        self._seconds = STAGE_SECONDS.labels(STAGE)
+        self._age = RECORD_AGE.labels(STAGE)
+        self._finished = 0
+        self._reached_at: int | None = None
+        self.moving = Moving(STAGE)
 
     def order(self, partition: int) -> PartitionOrder[Event]:
         """The frames of a partition."""
@@ -156,8 +163,11 @@ class Sending:
             except BufferError:
                 self._producer.poll(0.1)
         frame.picture = None
-        STAGE_RECORDS.labels(STAGE).inc()
-        RECORD_AGE.labels(STAGE).observe(max(0, now - frame.head.captured_at) / 1000)
+        self._finished += 1
+        self._reached_at = frame.head.captured_at
+        self._records.inc()
+        self._seconds.observe(max(0, now - frame.read_at) / 1000)
+        self._age.observe(max(0, now - frame.head.captured_at) / 1000)
 
     def _delivered(
         self, order: PartitionOrder[Event], offset: int, frame: Frame, error: KafkaError | None, _record: Message
@@ -210,6 +220,8 @@ class Sending:
     def committed(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
         """The client's `on_commit`: a commit that failed is made again at the next turn that is due."""
         self._unconfirmed = max(0, self._unconfirmed - 1)
+        if error is None:
+            LAST_COMMIT.labels(STAGE).set_to_current_time()
         for place in places:
             failed = error or place.error
             if failed:
@@ -224,7 +236,7 @@ class Sending:
                 lag += max(0, high - place.offset) if place.offset >= 0 else 0
         except KafkaException:
             return
-        LAG_RECORDS.labels(STAGE).set(lag)
+        self.moving.look(lag, self._finished, self._reached_at, holding=self.unacknowledged > 0)
 
     def _commit_now(self, places: list[TopicPartition]) -> None:
         if not places:

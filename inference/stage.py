@@ -38,13 +38,13 @@ class TopicsMissing(RuntimeError):
 
 def run(settings: Settings, stop: Stop) -> int:
     """Runs until ``stop`` is set; answers the exit code."""
-    health = Health(STAGE)
+    health = Health(STAGE, stop.is_set)
     loaded: list[Detector] = []
     health.check("model", lambda: None if loaded else "is being loaded")
     flows: list[Flow] = []
     health.check("assigned", lambda: None if flows and flows[0].assigned else "has no partitions yet")
-    if settings.health_port is not None:
-        health.serve(settings.health_port)
+    health.check("moving", lambda: flows[0].moving.fault() if flows else None, "alive")
+    health.serve(settings.health_port, settings.health_host)
     held: Claim | None = None
     try:
         remembering = Remembering.of(settings, now_ms)

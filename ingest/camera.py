@@ -86,6 +86,9 @@ class CameraRun:
         self._log = log.bind(camera=self.camera.id)
         self._trouble = Trouble(self._log)
         self._thread = threading.Thread(target=self._run, name=f"camera-{self.camera.id}", daemon=True)
+        self._pictures = metrics.CAMERA_PICTURES.labels(self.camera.id)
+        self._taken_in = metrics.STAGE_RECORDS_IN.labels("ingest")
+        self._seconds = metrics.STAGE_SECONDS.labels("ingest")
 
     def start(self) -> None:
         """Begins."""
@@ -169,6 +172,7 @@ class CameraRun:
 
     def _take(self, picture: Picture) -> None:
         now = self._now()
+        self._pictures.inc()
         with self._lock:
             if self.state is State.AWAY:
                 self._here(picture)
@@ -180,6 +184,8 @@ class CameraRun:
         if self._complete and captured_at <= self._published_until:
             self._seq += 1  # published before a restart: its place in the count stays
             return
+        self._taken_in.inc()
+        began = time.perf_counter()
         try:
             encoded = self._encoder.encode(picture.frame)
         except PictureTooLarge as error:
@@ -189,6 +195,7 @@ class CameraRun:
             self._drop("not_encoded", redact(f"{type(error).__name__}: {error}"))
             return
         self._notice(encoded, captured_at)
+        self._seconds.observe(time.perf_counter() - began)
         if self._complete:
             self._put(captured_at, encoded)
             return

@@ -11,6 +11,7 @@ from typing import Final
 from ingest.trouble import Trouble
 from runtime.kafka import Consumer, TopicPartition, consumer
 from runtime.logs import get_logger
+from runtime.metrics import REBALANCES
 from runtime.settings import KafkaSettings
 from schemas.partitioning import partition_of
 from schemas.topics import INGEST_LEASES
@@ -71,6 +72,7 @@ class Leases:
         client.incremental_assign(places)
         self.held |= {place.partition for place in places}
         self.settled = True
+        REBALANCES.labels("ingest").inc()
         log.info("leases_given", partitions=len(places), held=len(self.held))
 
     def _revoked(self, client: Consumer, places: list[TopicPartition]) -> None:

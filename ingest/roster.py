@@ -7,6 +7,7 @@ from typing import Final
 
 from runtime.configs import ResolvedCamera, load_cameras
 from runtime.logs import get_logger
+from runtime.metrics import CONFIG_RELOAD_OK, RELOADS
 from schemas.problems import BadDocument
 
 LOOK_SECONDS: Final = 2.0
@@ -25,6 +26,7 @@ class Roster:
         self._seen = self._stamp()
         self._looked = time.monotonic()
         self.cameras = self._load()
+        CONFIG_RELOAD_OK.labels(self._file.name).set(1)
 
     def look(self) -> bool:
         """Reads the file again if it is time and it has changed; answers whether the cameras are others now."""
@@ -39,10 +41,16 @@ class Roster:
             cameras = self._load()
         except BadDocument as bad:
             log.error("cameras_not_changed", problems=[str(problem) for problem in bad.problems])
+            self._count(refused=True)
             return False
+        self._count(refused=False)
         before, self.cameras = self.cameras, cameras
         log.info("cameras_read", cameras=len(cameras))
         return before != cameras
+
+    def _count(self, *, refused: bool) -> None:
+        RELOADS.labels(self._file.name, "refused" if refused else "taken").inc()
+        CONFIG_RELOAD_OK.labels(self._file.name).set(not refused)
 
     def _load(self) -> dict[str, ResolvedCamera]:
         return {each.camera.id: each for each in load_cameras(self._configs, self._environ)}

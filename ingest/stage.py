@@ -25,6 +25,7 @@ from runtime.settings import Settings, environment
 from schemas.partitioning import partition_of
 from schemas.topics import CAMERA_STATUS, FRAMES, INGEST_LEASES
 
+STAGE: Final = "ingest"
 POLL_SECONDS: Final = 0.2
 STOP_SECONDS: Final = 5.0
 """A camera that hangs in a read is left behind after this; it sends nothing any more."""
@@ -43,9 +44,8 @@ def run(settings: Settings, stop: Stop) -> int:
     except BrokerUnreachable as error:
         log.error("broker_unreachable", reason=str(error))
         return EXIT_BROKER
-    health = Health("ingest")
-    if settings.health_port is not None:
-        health.serve(settings.health_port)
+    health = Health(STAGE, stop.is_set)
+    health.serve(settings.health_port, settings.health_host)
     try:
         return IngestProcess(settings, roster, partitions, health).run(stop)
     finally:
@@ -89,6 +89,7 @@ class IngestProcess:
         self._leases = Leases(settings.kafka, settings.prefix, partitions.leases, self._stop_partitions)
         health.check("leases", lambda: None if self._leases.settled else "waiting for the group")
         health.check("cameras", self._cameras_fault)
+        health.check("every camera", self._camera_fault, "degraded")
 
     def run(self, stop: Stop) -> int:
         """Until ``stop``, or until every camera is a file that has ended."""
@@ -180,6 +181,10 @@ class IngestProcess:
         if not runs or any(each.state is not State.AWAY for each in runs):
             return None
         return f"none of {len(runs)} cameras gives pictures"
+
+    def _camera_fault(self) -> str | None:
+        away = sorted(name for name, each in self._runs.items() if each.state is State.AWAY)
+        return f"no pictures from {', '.join(away[:10])}{' …' if len(away) > 10 else ''}" if away else None
 
 
 def _forget_gauges(camera_id: str) -> None:

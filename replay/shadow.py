@@ -64,10 +64,9 @@ def prepare(
 
 def follow(settings: Settings, shadow_log: ShadowLog, candidate: Candidate, stop: Stop) -> bool:
     """`Follower.run`, with the health endpoint that the settings ask for. ``shadow_log`` may be closed."""
-    health = Health(STAGE)
+    health = Health(STAGE, stop.is_set)
     try:
-        if settings.health_port is not None:
-            health.serve(settings.health_port)
+        health.serve(settings.health_port, settings.health_host)
         progress = shadow_log.progress(candidate.shadow)
         log.info(
             "shadow_follows",

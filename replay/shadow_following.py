@@ -12,7 +12,8 @@ from runtime.health import Health
 from runtime.kafka import BrokerUnreachable, Consumer, KafkaError, Message, TopicPartition, reader
 from runtime.lifecycle import Stop
 from runtime.logs import get_logger
-from runtime.metrics import LAG_RECORDS, RECORD_AGE, STAGE_RECORDS
+from runtime.metrics import LAST_COMMIT, RECORD_AGE, SHADOW_ALERTS, STAGE_RECORDS, STAGE_RECORDS_IN, STAGE_SECONDS
+from runtime.moving import Moving
 from runtime.repeated import Repeated
 from runtime.settings import Settings
 from schemas.codec import decode, encode, schema_header
@@ -60,6 +61,10 @@ class Follower:
         self._replaced = False
         self._left_out = Repeated(log, "record_left_out")
         self._records, self._age = STAGE_RECORDS.labels(STAGE), RECORD_AGE.labels(STAGE)
+        self._taken, self._seconds = STAGE_RECORDS_IN.labels(STAGE), STAGE_SECONDS.labels(STAGE)
+        self._finished = 0
+        self._reached_at: int | None = None
+        self._moving = Moving(STAGE)
 
     def run(self, stop: Stop) -> bool:
         """Until ``stop`` is set, or the candidate is replaced or stopped: then the answer is False.
@@ -69,6 +74,7 @@ class Follower:
         """
         self._stop = stop
         self._health.check("broker", self._not_taken)
+        self._health.check("moving", self._moving.fault, "alive")
         due = time.monotonic() + PROGRESS_SECONDS
         try:
             while not stop.is_set() and not self._replaced:
@@ -98,6 +104,8 @@ class Follower:
             self._judge(record)
 
     def _judge(self, record: Message) -> None:
+        began = time.perf_counter()
+        self._taken.inc()
         number, offset = record.partition(), record.offset()
         partition = self._partitions[number]
         try:
@@ -107,6 +115,7 @@ class Follower:
             raise
         except (Undecodable, ValueError) as error:  # the rules put those on dead-letters
             partition.leave_out(offset)
+            self._finished += 1
             now = round(time.monotonic() * 1000)
             self._left_out.happened(now, partition=number, offset=offset, reason=f"{type(error).__name__}: {error}")
             return
@@ -119,7 +128,11 @@ class Follower:
                 timestamp=instant_of(alert),
                 headers=self._headers,
             )
+            SHADOW_ALERTS.labels(alert.camera_id, alert.phase).inc()
+        self._finished += 1
+        self._reached_at = event.captured_at
         self._records.inc()
+        self._seconds.observe(time.perf_counter() - began)
         self._age.observe(max(0.0, time.time() - event.captured_at / 1000))
 
     def _trouble(self, record: Message, error: KafkaError) -> None:
@@ -156,7 +169,8 @@ class Follower:
                 self._produce(self._shadow, key=key, value=value, partition=0, headers=header_of(record))
                 self._written[number] = partition.position
         self._flush()
-        LAG_RECORDS.labels(STAGE).set(self._lag())
+        LAST_COMMIT.labels(STAGE).set_to_current_time()
+        self._moving.look(self._lag(), self._finished, self._reached_at)
 
     def _flush(self) -> None:
         while self._producer.flush(0.2):

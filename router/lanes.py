@@ -18,7 +18,7 @@ from router.retry import TOO_OLD, Again, Answer, End, RetryPolicy, decide, too_o
 from router.sinks import Notice, Sink, SinkGone
 from router.trouble import Trouble
 from runtime.logs import get_logger
-from runtime.metrics import DELIVERY_ATTEMPTS, SINK_BREAKER_OPEN, SINK_DISABLED
+from runtime.metrics import DELIVERY_ATTEMPTS, DELIVERY_SECONDS, SINK_BREAKER_OPEN, SINK_DISABLED
 from runtime.redact import redact
 
 CONCURRENCY: Final = 16
@@ -141,7 +141,8 @@ class Lanes:
                 first_at = now if attempts == 1 else first_at
                 lane.attempting = True
                 try:
-                    answer = await self._attempt(notice)
+                    with DELIVERY_SECONDS.labels(self._sink.name).time():
+                        answer = await self._attempt(notice)
                 finally:
                     lane.attempting = False
             faults += answer.reason == "fault"

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import msgspec
 from prometheus_client import Gauge
 
-from router.configuration import CAMERAS, Configuration
+from router.configuration import CAMERAS, ROUTES, Configuration
 from router.lanes import wall_clock
 from router.routing import is_system
 from router.system import WATCHDOG, Backlog, CameraFact, Facts, Growth, SystemWatch, watchdog
@@ -204,7 +204,7 @@ class _Eyes:
             ages={stage: self._age(stage, now) for stage in STAGES},
             dead_letters=self._letters.look(sum(self._end_of(DEAD_LETTERS.full_name(self._prefix)).values()), now),
             breakers=frozenset(name for name in _ones(SINK_BREAKER_OPEN) if name in _names(configuration)),
-            refused=not _ones(CONFIG_RELOAD_OK),
+            refused=ROUTES not in _ones(CONFIG_RELOAD_OK),
         )
 
     def write(self, topic: str, alert: Alert) -> None:
@@ -284,7 +284,7 @@ def _expected(configs: Path) -> dict[str, bool]:
 
 
 def _ones(gauge: Gauge) -> list[str]:
-    """The labels under which a gauge of this process is 1 (an empty one where it has none)."""
+    """The labels under which a gauge of this process is 1 ."""
     samples = [sample for metric in gauge.collect() for sample in metric.samples]
     return ["".join(sample.labels.values()) for sample in samples if sample.value == 1]
 

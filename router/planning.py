@@ -154,6 +154,11 @@ class Planner:
         group.members.append(notice)
         self._in_group[name] = key
 
+    @property
+    def waits(self) -> bool:
+        """Whether phases wait for company."""
+        return any(key[0] != "again" for key in self._groups)
+
     def _company(self, notice: Notice, leg: Leg, now: int) -> tuple[tuple[str, ...] | None, int, bool]:
         """The group that the phase waits in (None: none), for how long if it is the first, and whether it is a fold."""
         waiting = self._in_group.get(notice.alert.alert_id)

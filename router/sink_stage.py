@@ -33,7 +33,16 @@ from runtime.kafka import (
 )
 from runtime.lifecycle import EXIT_BROKER, EXIT_FAULT, Stop
 from runtime.logs import get_logger
-from runtime.metrics import LAG_RECORDS, SINK_PENDING
+from runtime.metrics import (
+    LAST_COMMIT,
+    REBALANCES,
+    SINK_MAX_AGE,
+    SINK_OLDEST,
+    SINK_PENDING,
+    STAGE_RECORDS_IN,
+    STAGE_SECONDS,
+)
+from runtime.moving import Moving
 from runtime.settings import Settings
 from runtime.signing import evidence_link
 from schemas.codec import decode
@@ -71,11 +80,13 @@ class Fault(RuntimeError):
 
 
 class _Pending(NamedTuple):
-    """A phase on its way. The same one may have been read twice; every place it was read from waits with it."""
+    """A phase on its way since it was read (ms UTC). The same one may have been read twice; every place it was read
+    from waits with it."""
 
     record: Message
     leg: Leg
     places: list[tuple[int, int]]
+    since: int
 
 
 class Way(Protocol):
@@ -126,6 +137,8 @@ class SinkStage:
         self._told = DeliveryLog(settings.kafka, settings.prefix, sink.name, f"{client}-log")
         age = sink.max_age_seconds
         policy = RetryPolicy(max_age_ms=None if age is None else round(age * 1000))
+        if age is not None:
+            SINK_MAX_AGE.labels(sink.name).set(age)
         self._ended: queue.SimpleQueue[Ended | SinkGone] = queue.SimpleQueue()
         self._thread = DeliveryThread(sink, policy, self._ended.put)
         self._pending: dict[str, _Pending] = {}
@@ -136,13 +149,18 @@ class SinkStage:
         self._paused = False
         self._full_since: float | None = None
         self._closing = False
+        self._stage = f"router.{sink.name}"
+        self._moving = Moving(self._stage)
+        self._finished = 0
+        self._reached_at: int | None = None
         self._commit_due = self._lag_due = self._plan_due = 0.0
 
     def run(self, stop: Stop) -> None:
         """Until ``stop`` is set; then ends what is under way, begins nothing, and commits. Raises `Fault`."""
         name = self._sink.name
         self._health.check(f"{name}: assigned", lambda: None if self._progress else "has no partition of alerts yet")
-        self._health.check(f"{name}: delivering", self._stuck)
+        self._health.check(f"{name}: delivering", self.stuck, "degraded")
+        self._health.check(f"{name}: moving", self._moving.fault, "alive")
         self._thread.start()
         topics = [self._alerts, self._of_system]
         self._consumer.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
@@ -155,7 +173,7 @@ class SinkStage:
                 self._keep_up()
             self._drain()
         finally:
-            self._health.uncheck(f"{name}: assigned", f"{name}: delivering")
+            self._health.uncheck(f"{name}: assigned", f"{name}: delivering", f"{name}: moving")
             self._close()
 
     def _take(self) -> None:
@@ -212,6 +230,7 @@ class SinkStage:
         partition, offset = self._number(record.topic(), record.partition()), record.offset()
         progress = self._progress.setdefault(partition, Progress())
         progress.begin(offset)
+        STAGE_RECORDS_IN.labels("router").inc()
         value = record.value()
         try:
             alert = decode(Alert, value, record.headers() or [])
@@ -237,8 +256,8 @@ class SinkStage:
         elif leg is None or self._told.has(notice.delivery_id, notice.instant):
             progress.done(offset)
         else:
-            self._pending[notice.delivery_id] = _Pending(record, leg, [(partition, offset)])
             now = wall_clock()
+            self._pending[notice.delivery_id] = _Pending(record, leg, [(partition, offset)], now)
             if alert.phase == "resolved" and self._was_unheard(alert):
                 self._planner.know_open(notice, leg, now, silenced=True)
             self._follow(self._planner.take(notice, leg, now))
@@ -323,6 +342,8 @@ class SinkStage:
             self._follow(self._planner.due(wall_clock()))
         self._outcomes.poll()
         SINK_PENDING.labels(self._sink.name).set(len(self._pending))
+        oldest = next(iter(self._pending.values()), None)
+        SINK_OLDEST.labels(self._sink.name).set(0 if oldest is None else self._age_of(oldest.record))
 
     def _end_or_fault(self, ended: Ended | SinkGone) -> None:
         if isinstance(ended, SinkGone):
@@ -348,7 +369,12 @@ class SinkStage:
         silenced = delivery.outcome == "silenced"
         self._told.add(delivery.delivery_id, delivery.last_attempt_at, silenced=silenced)
         pending = self._pending.pop(delivery.delivery_id, None)
-        for partition, offset in pending.places if pending else ():
+        if pending is None:
+            return
+        self._finished += 1
+        self._reached_at = pending.record.timestamp()[1]
+        STAGE_SECONDS.labels("router").observe(max(0, wall_clock() - pending.since) / 1000)
+        for partition, offset in pending.places:
             self._progress[partition].done(offset)
 
     def _keep_up(self) -> None:
@@ -359,7 +385,9 @@ class SinkStage:
             self._commit(wait=False)
         if now >= self._lag_due:
             self._lag_due = now + LAG_SECONDS
-            LAG_RECORDS.labels("router").set(self._lag())
+            # A receiver that is away is waited for, and company is: that is no stall.
+            holding = self._thread.lanes.trouble.since is not None or self._planner.waits
+            self._moving.look(self._lag(), self._finished, self._reached_at, holding=holding)
 
     def _commit(self, *, wait: bool, partitions: set[int] | None = None) -> None:
         ready = {
@@ -383,6 +411,8 @@ class SinkStage:
         failed = [each for each in offsets if error is not None or each.error is not None]
         for each in failed:
             self._committed.pop(self._number(each.topic, each.partition), None)
+        if len(failed) < len(offsets):
+            LAST_COMMIT.labels(self._stage).set_to_current_time()
         if failed:
             log.warning("commit_failed", reason=(error or failed[0].error).str())
 
@@ -395,12 +425,17 @@ class SinkStage:
                 lag += max(0, end - at)
         return lag
 
-    def _stuck(self) -> str | None:
+    def stuck(self) -> str | None:
+        """Says so where every attempt has failed for two minutes; from any thread."""
         since = self._thread.lanes.trouble.since
         if since is None or wall_clock() - since < STUCK_MS:
             return None
         seconds = (wall_clock() - since) // 1000
         return f"{self._sink.name} has failed for {seconds} s: {self._thread.lanes.trouble.last_reason}"
+
+    @staticmethod
+    def _age_of(record: Message) -> float:
+        return float(max(0, wall_clock() - record.timestamp()[1])) / 1000
 
     def _number(self, topic: str | None, partition: int | None) -> int:
         return OF_SYSTEM if topic == self._of_system else int(partition or 0)
@@ -412,6 +447,7 @@ class SinkStage:
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [self._number(each.topic, each.partition) for each in partitions]
         log.info("partitions_assigned", sink=self._sink.name, partitions=numbers)
+        REBALANCES.labels(self._stage).inc()
         for number in numbers:
             self._progress[number] = Progress()
         self._must_refresh = True
@@ -483,6 +519,7 @@ class SinkStage:
         self._closing = True
         self._pending.clear()
         SINK_PENDING.labels(self._sink.name).set(0)
+        SINK_OLDEST.labels(self._sink.name).set(0)
         self._thread.close()
         self._consumer.close()
         self._producer.flush(CLOSE_SECONDS)

@@ -18,7 +18,7 @@ from runtime.health import Health
 from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
-from runtime.metrics import CONFIG_RELOAD_OK
+from runtime.metrics import CONFIG_RELOAD_OK, RELOADS
 from runtime.settings import Settings, environment
 from schemas.messages import Alert
 from schemas.problems import BadDocument, Problem
@@ -63,6 +63,9 @@ class Router:
         self._stop = stop
         self._running: dict[str, _Running] = {}
         self._again: dict[str, float] = {}
+        self._stages: dict[str, SinkStage] = {}
+        health.check("sinks", self._all_stuck)
+        health.check("every sink", self._ended, "degraded")
         self.configuration = configuration
 
     def run(self) -> int:
@@ -98,13 +101,15 @@ class Router:
         except BadDocument as bad:
             for problem in bad.problems:
                 log.error("reload_refused", place=problem.place, problem=problem.message)
-            CONFIG_RELOAD_OK.set(0)
+            RELOADS.labels(ROUTES, "refused").inc()
+            CONFIG_RELOAD_OK.labels(ROUTES).set(0)
             return
         for warning in configuration.warnings:
             log.warning("doubtful_setting", place=warning.place, problem=warning.message)
         self.configuration = configuration
         self._again = dict.fromkeys(self._again, 0.0)  # whatever ended them may have been mended
-        CONFIG_RELOAD_OK.set(1)
+        RELOADS.labels(ROUTES, "taken").inc()
+        CONFIG_RELOAD_OK.labels(ROUTES).set(1)
         names = [sink.name for sink in configuration.sinks]
         begun = [sink.name for sink in configuration.sinks if sink not in before.sinks]
         ended = [sink.name for sink in before.sinks if sink not in configuration.sinks]
@@ -145,7 +150,8 @@ class Router:
 
     def _serve(self, sink: Sink, stop: Stop, ended: list[tuple[int, str]]) -> None:
         try:
-            SinkStage(self._settings, sink, self, self._health).run(stop)
+            stage = self._stages[sink.name] = SinkStage(self._settings, sink, self, self._health)
+            stage.run(stop)
         except Fault as fault:
             ended.append((fault.code, str(fault)))
         except BrokerUnreachable as unreachable:
@@ -153,6 +159,16 @@ class Router:
         except Exception as error:
             log.exception("sink_stage_broke", sink=sink.name)
             ended.append((EXIT_FAULT, type(error).__name__))
+        finally:
+            self._stages.pop(sink.name, None)
+
+    def _all_stuck(self) -> str | None:
+        stuck = [stage.stuck() for stage in list(self._stages.values())]
+        return "; ".join(map(str, stuck)) if stuck and all(stuck) else None
+
+    def _ended(self) -> str | None:
+        again = sorted(self._again)
+        return f"{', '.join(again)}: ended by a fault, begun again in at most {AGAIN_SECONDS:g} s" if again else None
 
     def leg(self, sink: str, notice: Notice) -> Leg | None:
         """See `router.sink_stage.Way`. What moves something in the world is not told of Backsight's own troubles."""
@@ -221,14 +237,13 @@ def run(settings: Settings, stop: Stop) -> int:
         log.warning("doubtful_setting", place=warning.place, problem=warning.message)
     if configuration.words == ROUTES and settings.services.alerting.protocol != "stdout":
         log.info("routes_win", over=f"ALERTING_PROTOCOL={settings.services.alerting.protocol}")
-    CONFIG_RELOAD_OK.set(1)
-    health = Health("router")
+    CONFIG_RELOAD_OK.labels(ROUTES).set(1)
+    health = Health("router", stop.is_set)
     silences = SilenceFollower(settings.kafka, settings.prefix)
     try:
         wait_for_broker(settings.kafka)
         check_topics(settings)
-        if settings.health_port is not None:
-            health.serve(settings.health_port)
+        health.serve(settings.health_port, settings.health_host)
         names = [sink.name for sink in configuration.sinks]
         log.info("router_started", by=configuration.words, sinks=names, topic=ALERTS.full_name(settings.prefix))
         silences.start()

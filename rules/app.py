@@ -24,6 +24,7 @@ from rules.watchdog import Watchdog, exit_code
 from runtime.health import Health
 from runtime.lifecycle import EXIT_OK
 from runtime.logs import configure_logs, get_logger
+from runtime.metrics import LAST_COMMIT, REBALANCES
 from runtime.redact import redact
 from runtime.revision_acks import worker_name
 from runtime.settings import KafkaSettings, Settings, environment, load_settings
@@ -45,7 +46,7 @@ log = get_logger(__name__)
 
 
 class QuietMonitor(Monitor):
-    """Faust's monitor without its part in every event; `runtime.metrics` counts."""
+    """Faust's monitor without its part in every event; `runtime.metrics` counts, commits too."""
 
     logger = FAUST_LOGGER
 
@@ -59,6 +60,10 @@ class QuietMonitor(Monitor):
     on_table_get = Sensor.on_table_get
     on_table_set = Sensor.on_table_set
     on_table_del = Sensor.on_table_del
+
+    def on_commit_completed(self, consumer: Any, state: Any) -> None:
+        super().on_commit_completed(consumer, state)
+        LAST_COMMIT.labels(STAGE).set_to_current_time()
 
 
 class RulesApp(faust.App):
@@ -75,10 +80,11 @@ class RulesApp(faust.App):
         self.revisions = RevisionFollower(settings.kafka, settings.prefix, self._failed_elsewhere, self._acks.tell)
         self.judge = Judge(self, settings.prefix, RulesTables(self), self.revisions, self.failed)
         self._watchdog = Watchdog(self, DETECTIONS.full_name(settings.prefix))
-        self.health = Health(STAGE)
+        self.health = Health(STAGE, lambda: self.judge.stopping)
         self.health.check("assigned", lambda: None if self.is_ready() else "no partitions assigned and read back yet")
         self.health.check("revisions", lambda: self.revisions.trouble)
         self.health.check("fault", lambda: None if self.failure is None else type(self.failure).__name__)
+        self.health.check("moving", self._watchdog.moving.fault, "alive")
         raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
         source = self.topic(DETECTIONS.full_name(settings.prefix), allow_empty=True, **raw)
         self.agent(source, name="judge", concurrency=1)(self._judge)
@@ -95,6 +101,7 @@ class RulesApp(faust.App):
         detections = DETECTIONS.full_name(self._settings.prefix)
         self._acks.partitions = frozenset(tp.partition for tp in self.consumer.assignment() if tp.topic == detections)
         self.judge.read_back(watermarks)
+        REBALANCES.labels(STAGE).inc()
 
     def failed(self, error: BaseException) -> None:
         """Ends the worker without acknowledging anything more; the process exits non-zero within 9 s."""
@@ -131,9 +138,7 @@ class RulesApp(faust.App):
         await asyncio.to_thread(check_topics, self._settings)
         self.revisions.start()
         self._watchdog.start()
-        if self._settings.health_port is not None:
-            port = self.health.serve(self._settings.health_port)
-            log.info("health_served", port=port)
+        self.health.serve(self._settings.health_port, self._settings.health_host)
         await super().on_start()
 
     async def on_stop(self) -> None:

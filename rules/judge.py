@@ -60,12 +60,16 @@ class Judge:
         self._repeated: dict[tuple[str, str], Repeated] = {}
         self._records = metrics.STAGE_RECORDS.labels(STAGE)
         self._age = metrics.RECORD_AGE.labels(STAGE)
+        self._taken = metrics.STAGE_RECORDS_IN.labels(STAGE)
+        self._seconds = metrics.STAGE_SECONDS.labels(STAGE)
         self.waiting = InOrder(failed)
         self.stopping = False
         self._at_rest = asyncio.Event()
         self._at_rest.set()
         self.finished = 0
         """Records judged or put away since the start, for the watchdog."""
+        self.reached_at: int | None = None
+        """The capture time (ms UTC) of the event judged last."""
 
     def read_back(self, watermarks: dict[str, int]) -> None:
         """The tables are as their changelogs say: everything known from before is forgotten."""
@@ -82,8 +86,11 @@ class Judge:
             if self.stopping or not self.is_ours(event.message):
                 continue
             self._at_rest.clear()
+            self._taken.inc()
+            began = time.perf_counter()
             try:
                 await self._take(event)
+                self._seconds.observe(time.perf_counter() - began)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -152,6 +159,9 @@ class Judge:
             return known[1]
         document = compile_rules(revision.document, revision.revision, revision.effective_from)
         self._documents[camera_id] = (revision, document)
+        if known is not None:
+            metrics.ROI_REVISION.remove(camera_id, known[0].revision)
+        metrics.ROI_REVISION.labels(camera_id, revision.revision).set(1)
         log.info("revision_applies", camera=camera_id, revision=revision.revision, since=revision.effective_from)
         return document
 
@@ -217,6 +227,7 @@ class Judge:
 
     def _count(self, detected: DetectionEvent, judged: Judged) -> None:
         self.finished += 1
+        self.reached_at = detected.captured_at
         self._records.inc()
         if judged.late:
             metrics.EVENTS_LATE.inc()

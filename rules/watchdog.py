@@ -9,13 +9,10 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 
 from rules.preflight import TopicsUnfit
-from runtime import metrics
 from runtime.kafka import BrokerUnreachable
 from runtime.lifecycle import EXIT_BROKER, EXIT_FAULT
 from runtime.logs import get_logger
-
-STALL_SECONDS: Final = 120.0
-"""Behind, and not one record finished for as long: the worker exits, and whoever takes over goes on."""
+from runtime.moving import STALL_SECONDS, Moving
 
 LOOK_SECONDS: Final = 2.0
 
@@ -28,30 +25,14 @@ def exit_code(error: BaseException) -> int:
     return EXIT_BROKER if of_the_broker else EXIT_FAULT
 
 
-class Stall:
-    """Tells a stall from a quiet time. Pure: the clock (seconds) comes with each look."""
-
-    def __init__(self, seconds: float = STALL_SECONDS) -> None:
-        self._seconds = seconds
-        self._finished = -1
-        self._moved_at = 0.0
-
-    def look(self, now: float, finished: int, lag: int, holding: bool) -> bool:
-        """Whether the worker has stalled. ``holding``: it waits for the clock to reach an event's time."""
-        if finished != self._finished or lag <= 0 or holding:
-            self._finished, self._moved_at = finished, now
-        return now - self._moved_at > self._seconds
-
-
 class Watchdog:
     """Looks every two seconds."""
 
     def __init__(self, app: Any, source: str) -> None:
         self._app = app
         self._source = source
-        self._stall = Stall()
+        self.moving = Moving("rules")
         self._stopped = threading.Event()
-        self._lag = metrics.LAG_RECORDS.labels("rules")
 
     def start(self) -> None:
         """Begins looking."""
@@ -81,8 +62,7 @@ class Watchdog:
                 # The assignment changes under our eyes, in another thread; the next look sees the new one.
                 log.debug("lag_unknown", error=error)
                 continue
-            self._lag.set(lag)
-            holding = time.time() * 1000 < self._app.revisions.holding_until
-            if self._stall.look(time.monotonic(), self._app.judge.finished, lag, holding):
+            judge, holding = self._app.judge, time.time() * 1000 < self._app.revisions.holding_until
+            if self.moving.look(lag, judge.finished, judge.reached_at, holding=holding):
                 log.critical("stalled", lag=lag, seconds=STALL_SECONDS)
                 os._exit(EXIT_FAULT)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from replay.archive import BadArchive
 from replay.archive.writer import Committed, Writer
 from replay.kafka_source import Records
+from runtime.health import Health
 from runtime.kafka import (
     BrokerUnreachable,
     Consumer,
@@ -21,13 +22,17 @@ from runtime.kafka import (
 )
 from runtime.lifecycle import Stop
 from runtime.logs import get_logger
+from runtime.metrics import ARCHIVE_EVENTS, ARCHIVE_FILES, LAST_COMMIT, RECORD_AGE, STAGE_RECORDS, STAGE_RECORDS_IN
+from runtime.moving import Moving
 from runtime.repeated import Repeated
 from runtime.settings import KafkaSettings
 from schemas.codec import decode
 from schemas.messages import DetectionEvent
 from schemas.problems import Undecodable
 
+STAGE: Final = "archive"
 AT_A_TIME: Final = 1_000
+LOOK_SECONDS: Final = 5.0
 PREFETCH: Final = {"queued_min_messages": 20_000, "queued_max_messages_kbytes": 16_384}
 """librdkafka's own would keep 64 MB of records waiting."""
 
@@ -52,14 +57,19 @@ class Told(Struct, frozen=True):
 
 
 def archive(
-    kafka: KafkaSettings, told: Told, writer: Writer, stop: Stop, on_commit: Callable[[Committed], None]
+    kafka: KafkaSettings,
+    told: Told,
+    writer: Writer,
+    stop: Stop,
+    on_commit: Callable[[Committed], None],
+    health: Health | None = None,
 ) -> None:
-    """Reads until the end, or until stopped; whatever was read is committed then.
+    """Reads until the end, or until stopped; whatever was read is committed then. ``health`` is told how it goes.
 
     Raises `GapRefused` (what was before the gap is committed), `BadArchive` where the log lost what the archive has,
     `BrokerUnreachable`, and `OSError` where the disk takes no more.
     """
-    loop = _Loop(kafka, told, writer, on_commit)
+    loop = _Loop(kafka, told, writer, on_commit, health or Health(STAGE))
     try:
         loop.run(stop)
     except GapRefused:
@@ -71,7 +81,12 @@ def archive(
 
 class _Loop:
     def __init__(
-        self, kafka: KafkaSettings, told: Told, writer: Writer, on_commit: Callable[[Committed], None]
+        self,
+        kafka: KafkaSettings,
+        told: Told,
+        writer: Writer,
+        on_commit: Callable[[Committed], None],
+        health: Health,
     ) -> None:
         self._kafka = kafka
         self._told = told
@@ -82,15 +97,26 @@ class _Loop:
         self._bad = Repeated(log, "not_archived")
         self._unread: dict[int, int] = {}
         self._committed_at = time.monotonic()
+        self._health = health
+        self._moving = Moving(STAGE)
+        self._age = RECORD_AGE.labels(STAGE)
+        self._read = 0
+        self._reached_at: int | None = None
+        self._look_at = 0.0
+        health.check("moving", self._moving.fault, "alive")
 
     def run(self, stop: Stop) -> None:
         self._assign()
         self._committed_at = heard = time.monotonic()
         while not stop.is_set() and (self._told.follow or self._unread):
+            self._health.beat()
             records = self._client.consume(AT_A_TIME, 0.2)
             for record in records:
                 self._take(record)
             now = time.monotonic()
+            if now >= self._look_at:
+                self._look_at = now + LOOK_SECONDS
+                self._moving.look(self._lag(), self._read, self._reached_at)
             if records:
                 heard = now
             elif not self._told.follow and now - heard > PATIENCE_SECONDS:
@@ -103,7 +129,18 @@ class _Loop:
         committed = self._writer.commit()
         self._committed_at = time.monotonic()
         if committed is not None:
+            ARCHIVE_EVENTS.inc(committed.events)
+            ARCHIVE_FILES.inc(committed.files)
+            LAST_COMMIT.labels(STAGE).set_to_current_time()
             self._on_commit(committed)
+
+    def _lag(self) -> int:
+        """Records that wait to be read, as far as the client knows."""
+        lag = 0
+        for place in self._client.assignment():
+            _, high = self._client.get_watermark_offsets(place, cached=True)
+            lag += max(0, high - self._writer.wanted(place.partition))
+        return lag
 
     def close(self) -> None:
         self._client.close()
@@ -138,6 +175,8 @@ class _Loop:
                 self._writer.pass_over(number, offset)
                 del self._unread[number]
             return
+        self._read += 1
+        STAGE_RECORDS_IN.labels(STAGE).inc()
         wanted = self._writer.wanted(number)
         if offset < wanted:
             raise self._went_back(number, offset)
@@ -149,8 +188,11 @@ class _Loop:
             self._writer.skip(number, offset)
             self._tell_bad(number, offset, error.reason)
         else:
+            self._reached_at = event.captured_at
+            self._age.observe(max(0.0, time.time() - event.captured_at / 1000))
             if not self._writer.add(number, offset, event):
                 self._tell_bad(number, offset, "too_large")
+        STAGE_RECORDS.labels(STAGE).inc()
         if offset + 1 >= self._unread.get(number, offset + 2):
             del self._unread[number]
 

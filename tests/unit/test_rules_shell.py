@@ -18,9 +18,10 @@ from rules.following import LEEWAY_MS, RevisionFollower
 from rules.preflight import TopicsUnfit
 from rules.state import NEVER, NEW_CAMERA, camera_state
 from rules.tables import AcknowledgedTable, RulesTables
-from rules.watchdog import Stall, exit_code
+from rules.watchdog import exit_code
 from runtime.kafka import BrokerUnreachable
 from runtime.lifecycle import EXIT_BROKER, EXIT_FAULT
+from runtime.moving import Stall
 from runtime.revisions import RevisionHistory
 from runtime.settings import KafkaSettings
 from schemas.codec import encode
