@@ -16,7 +16,7 @@ from schemas.problems import BadDocument, Problem
 DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
 CHECKOUT: Final = Path(__file__).parents[1]
 
-_SERVICES: Final = {
+SERVICES_VARIABLES: Final = {
     "INFERENCE_DEVICE": ("inference", "device"),
     "INFERENCE_MODEL_PATH": ("inference", "model_path"),
     "INFERENCE_CONFIDENCE": ("rules", "min_confidence"),
@@ -36,7 +36,7 @@ _SERVICES: Final = {
 }
 """Environment name to the place in `services.yaml` over which it wins."""
 
-_KAFKA: Final = {
+KAFKA_VARIABLES: Final = {
     "KAFKA_BOOTSTRAP_SERVERS": "bootstrap_servers",
     "KAFKA_SECURITY_PROTOCOL": "security_protocol",
     "KAFKA_SASL_MECHANISM": "sasl_mechanism",
@@ -113,18 +113,18 @@ def load_settings(configs: Path, environ: Mapping[str, str]) -> Settings:
     problems: list[Problem] = []
     values: dict[str, Any] = dict(written) if isinstance(written, dict) else {"services.yaml": written}
     named: dict[str, str] = {}
-    for variable, (section, key) in _SERVICES.items():
+    for variable, (section, key) in SERVICES_VARIABLES.items():
         value = secret(environ, variable, problems)
         if value:
             values[section] = {**(values.get(section) or {}), key: value}
             named[place_of(file.name, (section, key))] = variable
     services = _read(Services, values, file.name, named, problems)
     kafka_values: dict[str, str] = {}
-    for variable, key in _KAFKA.items():
+    for variable, key in KAFKA_VARIABLES.items():
         value = secret(environ, variable, problems)
         if value:
             kafka_values[key] = value
-    kafka_named = {place_of("environment", (key,)): variable for variable, key in _KAFKA.items()}
+    kafka_named = {place_of("environment", (key,)): variable for variable, key in KAFKA_VARIABLES.items()}
     kafka = _read(KafkaSettings, kafka_values, "environment", kafka_named, problems)
     own = {
         "prefix": environ.get("BACKSIGHT_PREFIX", ""),

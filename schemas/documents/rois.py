@@ -74,15 +74,24 @@ class ForbiddenRoi(Document):
     name: Annotated[str, StringConstraints(pattern=r"^[^|/\s\x00-\x1f][^|/\x00-\x1f]{0,99}$")]
     points: tuple[tuple[float, float], ...]
     units: Literal["pixels", "fractions"] = "pixels"
-    reference_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
-    anchor: AnchorWritten = "bottom_center"
+    reference_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = Field(
+        default=None, description="width and height that pixels are meant in; default: the camera's picture"
+    )
+    anchor: AnchorWritten = Field(default="bottom_center", description="which point of a box must lie in the polygon")
     anchors: dict[Label, AnchorWritten] = Field(default_factory=dict)
-    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    min_confidence: float | None = Field(
+        default=None, ge=0, le=1, description="default: rules.min_confidence of services.yaml"
+    )
     confirm: Confirm = Confirm()
-    resolve_after_seconds: float = Field(default=5.0, gt=0, le=3600)
-    debounce_window_seconds: float | None = Field(default=None, ge=0, le=7 * 24 * 3600)
+    resolve_after_seconds: float = Field(default=5.0, gt=0, le=3600, description="without a hit for as long: resolved")
+    debounce_window_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        le=7 * 24 * 3600,
+        description="from one alert's opening to the next; default: rules.debounce_window_seconds of services.yaml",
+    )
     severity: Severity = "warning"
-    active: tuple[Active, ...] | Active | None = None
+    active: tuple[Active, ...] | Active | None = Field(default=None, description="default: always")
 
     def polygon_problems(self) -> list[str]:
         """What is wrong with the polygon, in words; empty when it is sound."""

@@ -68,10 +68,14 @@ class RouteDocument(Document):
     match: tuple[str, ...] = ()
     sinks: tuple[Name, ...] | None = None
     continue_: bool = Field(default=False, alias="continue")
-    send_resolved: bool | None = None
-    repeat_every_seconds: float | None = Field(default=None, ge=60, le=7 * 86_400)
-    group_by: tuple[GroupLabel, ...] | None = None
-    group_wait_seconds: float | None = Field(default=None, ge=0, le=3600)
+    send_resolved: bool | None = Field(default=None, description="at the root: true")
+    repeat_every_seconds: float | None = Field(
+        default=None, ge=60, le=7 * 86_400, description="an open alert is told again; at the root: never"
+    )
+    group_by: tuple[GroupLabel, ...] | None = Field(default=None, description="at the root: camera")
+    group_wait_seconds: float | None = Field(
+        default=None, ge=0, le=3600, description="for company, but critical alerts; at the root: 0"
+    )
     active: tuple[Name, ...] | None = None
     mute: tuple[Name, ...] | None = None
     flood: Flood | Literal[False] | None = None
