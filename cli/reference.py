@@ -76,6 +76,7 @@ OTHER_VARIABLES: Final = {
     "BACKSIGHT_CONFIGS": ("folder of the documents; `--configs` wins", "`configs`"),
     "BACKSIGHT_PREFIX": ("begins the name of every topic and consumer group; `--prefix` wins", ""),
     "BACKSIGHT_HEALTH_PORT": ("where a stage serves `/livez /readyz /health /metrics`; `up` chooses ports itself", ""),
+    "BACKSIGHT_HEALTH_HOST": ("the address on which it does; `0.0.0.0` in containers", "`127.0.0.1`"),
     "BACKSIGHT_REPLICATION": ("copies of new topics", "3 on three brokers or more, else 1"),
     "BACKSIGHT_RULES_SESSION_SECONDS": ("silent for as long, a rules worker is dead; lower risks false deaths", "`15`"),
     "BACKSIGHT_CACHE": ("where the local Kafka's jars are kept", "`~/.cache/backsight`"),
@@ -244,7 +245,7 @@ def main(arguments: list[str], target: Path = PAGE) -> int:
     """Writes, or with `--check` compares."""
     text = page()
     if missing := unknown_variables(text):
-        sys.stderr.write(f"cli/reference.py: OTHER_VARIABLES lacks {', '.join(sorted(missing))}\n")
+        sys.stderr.write(f"cli/reference.py: OTHER_VARIABLES lacks {', '.join(sorted(missing))}: say what it sets\n")
         return 1
     if "--check" in arguments:
         if not target.exists() or target.read_text(encoding="utf-8") != text:

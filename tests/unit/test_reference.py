@@ -43,4 +43,4 @@ def test_the_page_is_in_step_and_a_page_that_is_not_is_said(tmp_path: Path) -> N
 def test_a_variable_that_the_page_lacks_is_said(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.delitem(reference.OTHER_VARIABLES, "BACKSIGHT_CACHE")
     assert reference.main(["--check"]) == 1
-    assert "OTHER_VARIABLES lacks BACKSIGHT_CACHE" in capsys.readouterr().err
+    assert "OTHER_VARIABLES lacks BACKSIGHT_CACHE: say what it sets" in capsys.readouterr().err
