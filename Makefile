@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export VENV
 
-.PHONY: demo up test check chaos-rules bench chaos-router schemas locks clean setup-run setup-dev help
+.PHONY: demo up test check chaos-rules bench chaos-router image-trial schemas locks clean setup-run setup-dev help
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: .*## /\t/'
@@ -22,11 +22,15 @@ check: setup-dev ## formatting, lint, types, import contracts, generated files
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint deploy/docker/Dockerfile
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m cli.reference --check
 
 chaos-rules: setup-dev ## half an hour of history, rules workers killed twenty times (SEED=… for other moments)
 	BACKSIGHT_LONG=1 BACKSIGHT_SEED=$(or $(SEED),7) $(BIN)/python -m pytest tests/chaos/test_golden.py -s $(ARGS)
+
+image-trial: setup-dev ## the recipe's steps without Docker, in a root filesystem, and the image's commands in it (root; ARGS="--target cuda")
+	$(BIN)/python -m deploy.trial.image $(ARGS)
 
 bench: setup-dev ## the measured figures, both sides in one run
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -44,6 +48,9 @@ locks: setup-dev ## pin every dependency anew, with hashes
 	$(LOCK) --extra java --extra archive --extra notify --extra s3 --extra tracing --extra setup -o requirements/run.lock
 	$(LOCK) -c requirements/run.lock --extra archive --extra notify --extra s3 --extra tracing --extra dev -o requirements/dev.lock
 	$(LOCK) -c requirements/dev.lock --extra archive --extra notify --extra s3 --extra tracing --extra dev --extra ultralytics -o requirements/ultralytics.lock
+	$(LOCK) -c requirements/run.lock --excludes requirements/cpu.exclude $(IMAGE) -o requirements/cpu.lock
+	$(LOCK) -c requirements/ultralytics.lock --excludes requirements/cuda.exclude $(IMAGE) --extra cuda --extra ultralytics -o requirements/cuda.lock
+IMAGE := --extra archive --extra notify --extra s3 --extra tracing --extra headless --extra setup
 
 clean:           ## stop the local Kafka and remove what was built and run here
 	-[ -x $(BIN)/backsight ] && $(BIN)/backsight kafka down

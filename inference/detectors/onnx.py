@@ -61,6 +61,9 @@ def _session(path: Path, head: OnnxHead, settings: DetectorSettings) -> Any:
     # Threads that wait for work by spinning take the cores from the other stages.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = _providers(settings, path)
+    if settings.device != CPU:
+        # The CUDA libraries that came as Python packages are on no path on which the loader looks.
+        onnxruntime.preload_dlls()
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
