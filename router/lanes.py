@@ -79,6 +79,7 @@ class Lanes:
         self._room = asyncio.Semaphore(concurrency)
         self._breaker_policy = breaker
         self._breaker_changed = asyncio.Event()
+        self._let_in_at = 0
         self.breaker = CLOSED
         if breaker is not None:
             self._show("closed")
@@ -127,6 +128,7 @@ class Lanes:
         """One notice to its end; None when the lane was withdrawn before."""
         attempts = faults = 0
         first_at = last_at = self._clock()
+        refused_at: int | None = None
         detail = ""
         while True:
             await self._let_through(notice)
@@ -148,6 +150,13 @@ class Lanes:
             faults += answer.reason == "fault"
             detail = answer.detail or detail
             self._report(answer)
+            if answer.verdict == "done":
+                self._let_in_at = max(self._let_in_at, last_at)
+            elif answer.reason == "unauthorized":
+                if refused_at is not None and self._let_in_at > refused_at:
+                    # Others were let in since: it is this alert that is refused (by a proxy, say), not our login.
+                    return Ended(notice, End("refused", "unauthorized"), detail, attempts, first_at, last_at)
+                refused_at = self._clock()
             step = decide(
                 answer,
                 self._policy,

@@ -29,7 +29,6 @@ RESOLVED_SECONDS: Final = 10.0
 
 PERMANENT: Final[dict[int, Reason]] = {
     400: "rejected",
-    403: "unauthorized",
     404: "not_found",
     405: "rejected",
     410: "gone",
@@ -37,10 +36,7 @@ PERMANENT: Final[dict[int, Reason]] = {
     415: "rejected",
     422: "rejected",
 }
-"""Answers that trying again does not change. Everything else that is no success is tried again.
-
-A 401 is: it speaks of our credentials, not of the alert, which waits until they are put right.
-"""
+"""Answers that trying again does not change. Everything else that is no success is tried again."""
 
 
 class TargetRefused(httpx.ConnectError):
@@ -177,7 +173,7 @@ def answer_of(status: int, retry_after: str | None, *, now: float) -> Answer:
         return Answer("never", "redirect", shown)
     if status in PERMANENT:
         return Answer("never", PERMANENT[status], shown)
-    if status == 401:
+    if status in (401, 403):
         return Answer("later", "unauthorized", shown)
     reason: Reason = "rate_limited" if status == 429 else "server_error" if status >= 500 else "client_error"
     return Answer("later", reason, shown, retry_after_ms(retry_after, now=now))

@@ -31,12 +31,17 @@ class Answer(Struct, frozen=True):
     """What a sink says of one attempt.
 
     ``detail`` is for a person ("503") and never holds a URL. ``retry_after_ms``: the receiver asked for as long.
+    ``unauthorized`` is never final: it speaks of our credentials, not of the alert, which waits until they are mended.
     """
 
     verdict: Verdict
     reason: Reason
     detail: str = ""
     retry_after_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.verdict == "never" and self.reason == "unauthorized":
+            raise ValueError("a refused login ends no alert: expected the verdict later")
 
 
 class Again(Struct, frozen=True):
@@ -59,7 +64,7 @@ class RetryPolicy(Struct, frozen=True):
     The wait before attempt n + 1 is drawn evenly from 0 to ``min(longest_ms, first_ms * 2**(n - 1))`` ("full jitter":
     receivers that come back are not hit by everybody at once). A receiver may ask for more, up to ``ask_at_most_ms``.
     ``faults`` attempts in which our own sink raised are enough. ``max_age_ms`` None: no alert is ever too old.
-    ``most_attempts`` None: as many as the age allows.
+    ``most_attempts`` None: as many as the age allows; else somebody waits for the end, and a refused login is one.
     """
 
     max_age_ms: int | None
@@ -92,6 +97,8 @@ def decide(
         return End("refused", answer.reason)
     if faults >= policy.faults:
         return End("gave_up", "fault")
+    if policy.most_attempts is not None and answer.reason == "unauthorized":
+        return End("refused", "unauthorized")
     if policy.most_attempts is not None and attempts >= policy.most_attempts:
         return End("gave_up", answer.reason)
     # 2**40 first waits are longer than any limit, and a larger power would only be a large number.

@@ -118,7 +118,7 @@ def answer_of(error: KafkaError, trouble: KafkaError | None) -> Answer:
         return Answer("later", "timeout", "no ack in time")
     if code in _UNAUTHORIZED:
         what = "login" if code in _UNAUTHORIZED[:2] else "right to write"
-        return Answer("never", "unauthorized", f"the {what} was refused")
+        return Answer("later", "unauthorized", f"the {what} was refused")
     if code in _NO_TOPIC:
         return Answer("later", "not_found", "there is no such topic")
     if code == KafkaError.MSG_SIZE_TOO_LARGE:

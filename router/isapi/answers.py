@@ -151,6 +151,15 @@ def _verdict(status: int, sub: str, code: str) -> Verdict:
     return "busy" if status in (408, 425, 429, 503) else "faulty" if status >= 500 else "invalid"
 
 
+def stays(answer: Answer) -> bool:
+    """Whether the same request will get the same: what the device has not, and what this user may not do there.
+
+    Devices say of what they lack that the user may not, so a right that is missing is both: the alert waits for it, as
+    for any refused login, and the device is not asked again and again.
+    """
+    return answer.verdict == "never" or (answer.reason == "unauthorized" and answer.retry_after_ms is None)
+
+
 def _answer(verdict: Verdict, status: int, detail: str) -> Answer:
     match verdict:
         case "ok":
@@ -162,9 +171,9 @@ def _answer(verdict: Verdict, status: int, detail: str) -> Answer:
         case "unsupported":
             return Answer("never", "not_found", f"not supported: {detail}")
         case "forbidden":
-            return Answer("never", "unauthorized", f"not allowed for this user, or not there: {detail}")
+            return Answer("later", "unauthorized", f"not allowed for this user, or not there: {detail}")
         case "login":
-            return Answer("never", "unauthorized", f"a login is wanted that we do not have: {detail}")
+            return Answer("later", "unauthorized", f"a login is wanted that we do not have: {detail}")
         case "redirect":
             return Answer("never", "redirect", detail)
         case "invalid":

@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element
 
 from msgspec import Struct
 
-from router.isapi.answers import Reply, text_at, tree_of
+from router.isapi.answers import Reply, stays, text_at, tree_of
 from router.isapi.client import Device
 from router.isapi.profile import Action, Profile, Request
 
@@ -69,7 +69,8 @@ def failed(profile: Profile, replies: dict[str, Reply]) -> Reply | None:
     """The reply for which the capabilities are not known now but may be later; None where what is known is all."""
     if replies[profile.capabilities].verdict == "ok":
         return None
-    return next((each for each in replies.values() if each.answer.verdict == "later" or each.verdict == "login"), None)
+    failures = [each for each in replies.values() if each.verdict != "ok"]
+    return next((each for each in failures if each.verdict == "login" or not stays(each.answer)), None)
 
 
 def _count(text: str) -> int:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from router.isapi.answers import Reply
+from router.isapi.answers import Reply, stays
 from router.isapi.client import Device
 from router.isapi.discovery import discover, failed
 from router.isapi.outputs import Level, Limits, believed, ended, must_be_on, off_at, opened, taken
@@ -164,7 +164,8 @@ class Switchboard:
     async def _raise(self, target: Target, alert_id: str) -> Reply:
         if self._levels[target].inherited and target not in self._hopeless:
             reply = await self._agree(target)
-            if reply.answer.verdict == "later" or reply.verdict in ("unsupported", "invalid"):
+            passing = reply.answer.verdict == "later" and not stays(reply.answer)
+            if passing or reply.verdict in ("unsupported", "invalid"):
                 return reply
         before = self._levels[target]
         self._levels[target] = opened(before, alert_id, monotonic_ms())
@@ -192,7 +193,7 @@ class Switchboard:
             self._levels[target] = believed(self._levels[target], before)
         if reply.verdict == "reboot":
             self._log.warning("device_wants_a_restart", reason=reply.answer.detail)
-        if reply.answer.verdict == "never" and self._levels[target].inherited:
+        if stays(reply.answer) and self._levels[target].inherited:
             self._hopeless[target] = monotonic_ms() + round(USELESS_SECONDS * 1000)
         return reply
 
@@ -215,7 +216,7 @@ class Switchboard:
                 continue
             if not pause:
                 self._log.warning("cannot_turn_off", reason=failure.detail)
-            useless = failure.verdict == "never" and not self._levels
+            useless = stays(failure) and not self._levels
             pause = USELESS_SECONDS if useless else min(max(1.0, pause * 2), MOST_PAUSE_SECONDS)
             await asyncio.sleep(pause)
 
@@ -232,7 +233,7 @@ class Switchboard:
             reply = await self._agree(target)
             if level.inherited and self._gives_way(target.action, reply):
                 return await self._lower_due()
-            if reply.answer.verdict == "never" and level.inherited:
+            if stays(reply.answer) and level.inherited:
                 self._log.warning("cannot_turn_off", **target._asdict(), reason=reply.answer.detail)
             elif reply.answer.verdict != "done":
                 failure = failure or reply.answer

@@ -177,7 +177,7 @@ def problem_of(code: ReasonCode | None) -> Answer | None:
         return None
     name = code.getName()
     if name in _UNAUTHORIZED:
-        return Answer("never", "unauthorized", name)
+        return Answer("later", "unauthorized", name)
     if name == "Packet too large":
         return Answer("never", "too_large", name)
     if name in _REFUSED:

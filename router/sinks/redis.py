@@ -190,7 +190,7 @@ def answer_of(error: RedisError | OSError) -> Answer:
         error, AuthenticationError | AuthorizationError | NoPermissionError | AuthenticationWrongNumberOfArgsError
     ):
         what = "the user may not write there" if isinstance(error, NoPermissionError) else "the login was refused"
-        return Answer("never", "unauthorized", what)
+        return Answer("later", "unauthorized", what)
     if isinstance(error, BusyLoadingError | ReadOnlyError | OutOfMemoryError | ClusterDownError):
         return Answer("later", "server_error", type(error).__name__)
     if isinstance(error, NoAnswer):

@@ -257,10 +257,10 @@ def test_h1_what_is_not_supported_is_asked_once():
 
 
 def test_h1_a_user_who_may_not_is_told_from_a_login_that_is_refused():
-    with FakeNvr(forbidden=True) as nvr, telling(nvr, action="output") as router:
+    with FakeNvr(forbidden=True) as nvr, telling(nvr, action="output", max_age_seconds=2) as router:
         router.tell(alert())
         (ended,) = router.wait(1)
-        assert (ended.end.outcome, ended.end.reason) == ("refused", "unauthorized")
+        assert (ended.end.outcome, ended.end.reason) == ("expired", "too_old")
         assert "lowPrivilege" in ended.detail
         assert nvr.wrong_logins == 0
 

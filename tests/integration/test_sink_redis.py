@@ -139,14 +139,16 @@ async def test_what_was_taken_just_before_the_answer_was_lost_is_told_again_with
 
 
 @pytest.mark.parametrize("login", [f":{SECRET}@", f"nobody:{SECRET}@", ""])
-async def test_a_refused_login_is_final_and_says_no_secret(tmp_path, login, caplog, capfd):
+async def test_a_refused_login_is_waited_for_and_says_no_secret(tmp_path, login, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     with RedisServer(tmp_path / "redis", password="right") as server:
         sink = redis_sink(f"redis://{login}127.0.0.1:{server.port}")
-        assert await attempt(sink, notice(fresh())) == Answer("never", "unauthorized", "the login was refused")
+        assert await attempt(sink, notice(fresh())) == Answer("later", "unauthorized", "the login was refused")
         telling = Telling(sink)
         telling.offer(both())
-        assert await telling.all_ended(2) == ["refused", "refused"]
+        await telling.until(lambda so_far: len(so_far.answers) >= 3)
+        assert telling.ended == []
+        await telling.withdraw()
         await sink.close()
     assert SECRET not in caplog.text + "".join(capfd.readouterr()) + repr(telling.ended)
 
@@ -165,7 +167,7 @@ async def test_a_user_without_the_right_is_told_so(tmp_path):
     extra = f"user reader on >{SECRET} ~* +@read"
     with RedisServer(tmp_path / "redis", extra=extra) as server:
         sink = redis_sink(f"redis://reader:{SECRET}@127.0.0.1:{server.port}")
-        assert await attempt(sink, notice(fresh())) == Answer("never", "unauthorized", "the user may not write there")
+        assert await attempt(sink, notice(fresh())) == Answer("later", "unauthorized", "the user may not write there")
         await sink.close()
 
 

@@ -70,6 +70,10 @@ class Telling:
         for each in notices:
             self._lanes.offer(each)
 
+    async def withdraw(self) -> None:
+        """Takes back what has not ended."""
+        await self._lanes.withdraw()
+
     async def until(self, holds: Callable[["Telling"], bool], seconds: float = 30) -> None:
         """Waits for something to hold of this, looking at every answer and end."""
         async with asyncio.timeout(seconds):

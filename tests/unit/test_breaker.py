@@ -1,5 +1,6 @@
 """When a receiver is left alone."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,9 +34,17 @@ def test_a_receiver_that_refuses_one_alert_is_there(reason):
     assert told([refused], begun(OPEN)) == CLOSED
 
 
-@pytest.mark.parametrize("verdict", ["later", "never"])
-def test_one_refused_login_opens_it_at_once(verdict):
-    assert told([Answer(verdict, "unauthorized", "401")]).state == "open"
+def test_one_refused_login_opens_it_at_once_and_is_tried_ever_more_seldom():
+    refused = Answer("later", "unauthorized", "401")
+    breaker, waits = CLOSED, []
+    for _ in range(8):
+        breaker = told([refused], begun(breaker))
+        waits.append((breaker.probe_at - NOW) // 1000)
+    assert waits == [30, 60, 120, 240, 480, 600, 600, 600]
+    assert told([refused] * 16, breaker) == msgspec.structs.replace(breaker, failures=breaker.failures + 16)
+    assert told([ACCEPTED], begun(breaker)) == CLOSED
+    locked = Answer("later", "unauthorized", "locked", 1_800_000)
+    assert told([locked]).probe_at - NOW == 1_800_000
 
 
 def test_open_nothing_goes_through_until_the_probe_and_then_one_attempt_at_a_time():
@@ -90,5 +99,6 @@ def test_it_never_sticks(words):
         if lets_through(breaker, now):
             breaker = after(begun(breaker), answers[word], POLICY, now)
     assert breaker.state in ("closed", "open")
-    assert lets_through(breaker, now + 30_000)
-    assert after(begun(breaker), ACCEPTED, POLICY, now + 30_000) == CLOSED
+    later = now + POLICY.login_every_ms
+    assert lets_through(breaker, later)
+    assert after(begun(breaker), ACCEPTED, POLICY, later) == CLOSED

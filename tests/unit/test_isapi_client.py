@@ -44,10 +44,10 @@ async def test_a_login_works_however_it_is_asked_for(challenge):
 
 
 @pytest.mark.parametrize("challenge", ["SHA-1024", "basic"])
-async def test_a_login_that_we_do_not_know_is_final_and_sends_no_password(challenge):
+async def test_a_login_that_we_do_not_know_is_said_and_sends_no_password(challenge):
     with FakeNvr(challenge=challenge) as nvr:
         (reply,) = await ask(nvr, INFO)
-        assert (reply.answer.verdict, reply.answer.reason) == ("never", "unauthorized")
+        assert (reply.answer.verdict, reply.answer.reason) == ("later", "unauthorized")
         assert "a login is wanted that we do not have" in reply.answer.detail
         assert nvr.logins == 0
 

@@ -84,7 +84,7 @@ def test_attempts_are_counted_and_the_reason_stays():
 
 
 def test_a_receiver_that_refuses_everything_is_not_told_everything():
-    sink = Remembering(lambda _delivery_id: Answer("never", "unauthorized", "401"))
+    sink = Remembering(lambda _delivery_id: Answer("later", "unauthorized", "401"))
     tally, _ = run(sink, story(500))
     assert tally.delivered == 0
     assert MOST_FAILED_IN_A_ROW <= len(sink.told) < 500

@@ -20,7 +20,15 @@ def test_a_success_ends_as_delivered():
 
 
 def test_an_answer_that_stays_ends_as_refused_with_its_reason():
-    assert after(Answer("never", "unauthorized", "401")) == End("refused", "unauthorized")
+    assert after(Answer("never", "rejected", "422")) == End("refused", "rejected")
+
+
+def test_a_refused_login_ends_no_alert_unless_somebody_waits_for_the_end():
+    refused = Answer("later", "unauthorized", "401")
+    assert isinstance(after(refused, attempts=100), Again)
+    assert after(refused, policy=RetryPolicy(max_age_ms=None, most_attempts=5)) == End("refused", "unauthorized")
+    with pytest.raises(ValueError, match="ends no alert"):
+        Answer("never", "unauthorized")
 
 
 def test_a_passing_failure_is_tried_again_with_its_reason():

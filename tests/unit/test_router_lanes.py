@@ -1,6 +1,7 @@
 """Several alerts under way at once, the phases of each in their order."""
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -244,10 +245,19 @@ async def test_while_the_breaker_is_open_one_attempt_probes_and_nothing_is_lost(
     five = letters(5)
     sink = Scripted({each.delivery_id: [UNAVAILABLE, UNAVAILABLE] for each in five})
     story = Moving(sink, breaker=BreakerPolicy(failures=5, probe_every_ms=50))
+    attempts = []
+
+    async def deliver(told, answer=sink.deliver):
+        attempts.append((time.monotonic(), story.lanes.breaker.state))
+        return await answer(told)
+
+    sink.deliver = deliver
     for each in five:
         story.lanes.offer(each)
     await story.until(5)
-    assert time.monotonic() - story.began >= 5 * 0.05, "the five second attempts each had to wait for a probe"
+    waits = [at - before for (before, _), (at, state) in itertools.pairwise(attempts) if state == "probing"]
+    assert waits != []
+    assert min(waits) >= 0.045, "each probe waited since the attempt before it"
     assert sorted(story.outcomes) == sorted((each.delivery_id, "delivered") for each in five)
     assert story.lanes.breaker.state == "closed"
 
@@ -273,3 +283,34 @@ async def test_what_waits_for_the_breaker_can_be_withdrawn():
     story.lanes.offer(second)
     await asyncio.wait_for(story.lanes.withdraw(), 5)
     assert (story.ended, sink.attempts) == ([], [first.delivery_id])
+
+
+async def test_an_alert_that_is_refused_while_others_are_let_in_is_refused_for_good():
+    bad, good = letters(2)
+    forbidden = Answer("later", "unauthorized", "403")
+    sink = Scripted({bad.delivery_id: [forbidden] * 9})
+    story = Moving(sink, breaker=BreakerPolicy(probe_every_ms=5))
+    story.lanes.offer(bad)
+    await sink.attempted(1)
+    story.lanes.offer(good)
+    await story.until(2)
+    assert sorted(story.outcomes) == sorted([(bad.delivery_id, "refused"), (good.delivery_id, "delivered")])
+    assert sink.attempts.count(bad.delivery_id) <= 3
+
+
+async def test_alerts_that_were_refused_with_the_login_are_all_delivered_once_it_is_mended():
+    alerts = letters(3)
+    refused = Answer("later", "unauthorized", "401")
+    sink = Scripted()
+    attempts = iter([refused] * 5)
+
+    async def deliver(told):
+        sink.attempts.append(told.delivery_id)
+        return next(attempts, ACCEPTED)
+
+    sink.deliver = deliver
+    story = Moving(sink, breaker=BreakerPolicy(probe_every_ms=1))
+    for each in alerts:
+        story.lanes.offer(each)
+    await story.until(3)
+    assert {outcome for _, outcome in story.outcomes} == {"delivered"}
