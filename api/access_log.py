@@ -1,4 +1,4 @@
-"""One log line per request, without its query. Probes are quiet unless they fail."""
+"""One log line per request, without its query, with the name of the token. Probes are quiet unless they fail."""
 
 import time
 from typing import Final
@@ -41,4 +41,12 @@ class AccessLog:
                 milliseconds = round(seconds * 1000, 1)
                 API_REQUESTS.labels(str(status)).inc()
                 API_SECONDS.observe(seconds)
-                log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
+                caller = scope.get("state", {}).get("caller")
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    ms=milliseconds,
+                    caller=caller,
+                )

@@ -6,20 +6,17 @@ from typing import Annotated, Any, Final, NamedTuple, Protocol
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
-from pydantic import SecretStr
 
+from api.access import ALERT_ID, Caller, Evidence, Reading
 from api.alert_shapes import AlertShown, AlertsPage, shown
-from api.marks import ID
 from api.problems import ApiProblem, Mistake, documented, kafka_away
 from api.ranges import ranged
-from api.writing import from_this_machine
 from evidence.clip import ClipBusy, ClipGone, ClipNotYet
 from evidence.index import Asked, Entry, Key, Page
 from evidence.layout import File
 from evidence.store import Account
 from runtime.kafka import BrokerUnreachable
 from runtime.logs import get_logger
-from runtime.signing import BadLink, check_link
 from runtime.store import StoreTrouble
 from schemas.instants import BadInstant, instant
 from schemas.messages import Alert, Severity
@@ -63,28 +60,25 @@ class Store(Protocol):
 
 
 class Showing(NamedTuple):
-    """What alerts are shown from. ``clip`` makes one and raises as `evidence.clip.Clips.clip`.
-
-    ``secret``: what links to evidence are signed with; None: whoever reaches the API sees it.
-    """
+    """What alerts are shown from. ``clip`` makes one and raises as `evidence.clip.Clips.clip`."""
 
     alerts: List
     store: Store
     clip: Callable[[Alert], bytes]
-    secret: SecretStr | None = None
 
 
-Expires = Annotated[int | None, Query(ge=0, lt=10**12, description="of a signed link: seconds since 1970")]
-Signature = Annotated[str | None, Query(max_length=200, description="of a signed link")]
-AlertId = Annotated[str, Path(pattern=ID)]
+AlertId = Annotated[str, Path(pattern=ALERT_ID)]
 
 
 def alert_routes(showing: Showing) -> APIRouter:
     """The routes, around the list of alerts and the evidence store."""
     router = APIRouter(prefix="/alerts", tags=["alerts"])
 
-    @router.get("", response_model=AlertsPage, summary="Alerts, the newest first", responses=documented(422))
+    @router.get(
+        "", response_model=AlertsPage, summary="Alerts, the newest first", responses=documented(401, 403, 422, 429)
+    )
     def alerts(
+        caller: Reading,
         camera: str | None = None,
         roi: str | None = None,
         label: str | None = None,
@@ -95,41 +89,45 @@ def alert_routes(showing: Showing) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(pattern=CURSOR, description="`next` of the page before")] = None,
     ) -> AlertsPage:
-        """Of the last `api.alert_days` (30). Every alert that newly opens comes first, so pages that follow one another
-        by `next` neither repeat nor leave out any.
+        """Of the last `api.alert_days` (30), of the cameras that the token is for. Every alert that newly opens comes
+        first, so pages that follow one another by `next` neither repeat nor leave out any.
         """
         begin, end = _instant(since, "since"), _instant(until, "until")
-        found = showing.alerts.page(Asked(camera, roi, label, severity, open_, begin, end), limit, _key(cursor))
+        found = showing.alerts.page(
+            Asked(camera, roi, label, severity, open_, begin, end, caller.cameras), limit, _key(cursor)
+        )
         return AlertsPage(
             alerts=[shown(entry) for entry in found.entries],
             next=None if found.next is None else f"{found.next[0]}_{found.next[1]}",
             complete=showing.alerts.complete,
         )
 
-    @router.get("/{alert_id}", response_model=AlertShown, summary="One alert", responses=documented(404, 422, 503))
-    def alert(alert_id: AlertId) -> AlertShown:
+    @router.get(
+        "/{alert_id}",
+        response_model=AlertShown,
+        summary="One alert",
+        responses=documented(401, 403, 404, 422, 429, 503),
+    )
+    def alert(caller: Reading, alert_id: AlertId) -> AlertShown:
         """How its deliveries ended, and what was said of it."""
-        return shown(known(alert_id))
+        return shown(known(caller, alert_id))
 
     @router.get("/{alert_id}/evidence.jpg", summary="The frame that confirmed it, with what was seen", **_file(JPEG))
-    def evidence(request: Request, alert_id: AlertId, expires: Expires = None, signature: Signature = None) -> Response:
+    def evidence(caller: Evidence, alert_id: AlertId) -> Response:
         """Polygon, box, anchor point and words are drawn in."""
-        may_see(request, alert_id, expires, signature)
-        return picture(alert_id, "evidence.jpg")
+        return picture(caller, alert_id, "evidence.jpg")
 
     @router.get("/{alert_id}/clean.jpg", summary="The frame that confirmed it, as the camera gave it", **_file(JPEG))
-    def clean(request: Request, alert_id: AlertId, expires: Expires = None, signature: Signature = None) -> Response:
+    def clean(caller: Evidence, alert_id: AlertId) -> Response:
         """Nothing is drawn in."""
-        may_see(request, alert_id, expires, signature)
-        return picture(alert_id, "clean.jpg")
+        return picture(caller, alert_id, "clean.jpg")
 
     @router.get("/{alert_id}/clip.mp4", summary="Some seconds around the opening", **_file(MP4, in_parts=True))
-    def clip(request: Request, alert_id: AlertId, expires: Expires = None, signature: Signature = None) -> Response:
+    def clip(caller: Evidence, request: Request, alert_id: AlertId) -> Response:
         """Made when it is asked for first, while the frames are on their topic (about an hour), and kept from then on.
         Before its last second was captured the answer is 503 with `Retry-After`. `Range` gets a part of it.
         """
-        may_see(request, alert_id, expires, signature)
-        entry = known(alert_id)
+        entry = known(caller, alert_id)
         try:
             return ranged(showing.clip(entry.alert), MP4, request.headers, CACHED)
         except ClipNotYet as early:
@@ -143,16 +141,17 @@ def alert_routes(showing: Showing) -> APIRouter:
         except StoreTrouble as trouble:
             raise _store_away(trouble) from None
 
-    def known(alert_id: str) -> Entry:
+    def known(caller: Caller, alert_id: str) -> Entry:
         entry = showing.alerts.get(alert_id)
-        if entry is not None:
+        # One of a camera that is not theirs is as one that is not there: whether it is, is not theirs to know either.
+        if entry is not None and caller.sees(entry.alert.camera_id):
             return entry
         if not showing.alerts.complete:
             raise ApiProblem(503, "the list of alerts is still being read", headers={"Retry-After": "5"})
         raise ApiProblem(404, "there is no alert of this id in the days that the list goes back")
 
-    def picture(alert_id: str, file: File) -> Response:
-        opened_at = known(alert_id).alert.opened_at
+    def picture(caller: Caller, alert_id: str, file: File) -> Response:
+        opened_at = known(caller, alert_id).alert.opened_at
         try:
             content = showing.store.find(alert_id, opened_at, file)
             if content is not None:
@@ -164,24 +163,12 @@ def alert_routes(showing: Showing) -> APIRouter:
             raise ApiProblem(404, "no evidence is kept (yet); does `backsight evidence` run?")
         raise ApiProblem(404, f"there is no picture: {account.missing}")
 
-    def may_see(request: Request, alert_id: str, expires: int | None, signature: str | None) -> None:
-        if showing.secret is None:
-            return
-        if expires is None or signature is None:
-            if not from_this_machine(request):
-                raise ApiProblem(403, "expected a signed link, such as deliveries carry")
-            return
-        try:
-            check_link(showing.secret.get_secret_value(), alert_id, expires, signature, round(time.time() * 1000))
-        except BadLink as bad:
-            raise ApiProblem(403, str(bad)) from None
-
     return router
 
 
 def _file(kind: str, *, in_parts: bool = False) -> dict[str, Any]:
     content = {kind: {"schema": {"type": "string", "format": "binary"}}}
-    answers = {200: {"description": "The file.", "content": content}, **documented(403, 404, 422, 503)}
+    answers = {200: {"description": "The file.", "content": content}, **documented(401, 403, 404, 422, 429, 503)}
     if in_parts:
         answers |= {206: {"description": "The part that `Range` asked for.", "content": content}, **documented(416)}
     return {"response_class": Response, "responses": answers}

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access import Reading
 from api.documents import Documents
 from api.problems import documented
 
@@ -22,10 +23,16 @@ def camera_routes(documents: Documents) -> APIRouter:
 
     # A plain function: it reads files, so it runs in a thread.
     @router.get(
-        "/cameras", response_model=CamerasAnswer, summary="The cameras, without credentials", responses=documented(500)
+        "/cameras",
+        response_model=CamerasAnswer,
+        summary="The cameras, without credentials",
+        responses=documented(401, 403, 429, 500),
     )
-    def cameras() -> dict[str, Any]:
-        """`cameras.yaml` in its own shape. Users, passwords and secret query values are hidden; `${NAME}` stays."""
-        return documents.cameras()
+    def cameras(caller: Reading) -> dict[str, Any]:
+        """`cameras.yaml` in its own shape, the cameras that the token is for. Users, passwords and secret query values
+        are hidden; `${NAME}` stays.
+        """
+        written = documents.cameras()
+        return {**written, "cameras": [each for each in written.get("cameras") or () if caller.sees(each["id"])]}
 
     return router

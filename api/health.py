@@ -9,8 +9,10 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
+from api.access import ANYBODY, READS_EVERYTHING, Seeing
 from api.kafka_watch import KafkaState
 from api.looking import Looking
+from api.problems import documented
 from runtime.version import version
 
 
@@ -33,13 +35,13 @@ class KafkaHealth(BaseModel):
 
 
 class HealthAnswer(BaseModel):
-    """How the API is."""
+    """How the API is; to whom may read, with details."""
 
     status: Literal["ok", "loading", "failed"]
-    version: str
-    uptime_seconds: float = Field(ge=0)
-    model: ModelHealth
-    kafka: KafkaHealth
+    version: str | None = None
+    uptime_seconds: float | None = Field(default=None, ge=0)
+    model: ModelHealth | None = None
+    kafka: KafkaHealth | None = None
 
 
 class StatusAnswer(BaseModel):
@@ -60,12 +62,19 @@ def health_routes(looking: Looking, kafka: Callable[[], KafkaState]) -> APIRoute
         response_model_exclude_none=True,
         summary="200 when the model is loaded, else 503",
         responses={503: {"model": HealthAnswer, "description": "The model is being loaded, or could not be."}},
+        openapi_extra={"security": [{}]},  # without a token too
     )
-    async def health() -> JSONResponse:
-        """Kafka's state stands beside it and does not decide: `/infer` needs no Kafka."""
+    async def health(caller: Seeing) -> JSONResponse:
+        """The status is for anybody, details for whoever may read. Kafka's state stands beside it and does not decide:
+        `/infer` needs no Kafka.
+        """
+        status = 200 if looking.state == "ready" else 503
+        said: Literal["ok", "loading", "failed"] = "ok" if looking.state == "ready" else looking.state
+        if caller is None:
+            return JSONResponse({"status": said}, status)
         model = looking.model
         answer = HealthAnswer(
-            status="ok" if looking.state == "ready" else looking.state,
+            status=said,
             version=release,
             uptime_seconds=round(time.monotonic() - started, 1),
             model=ModelHealth(
@@ -78,13 +87,13 @@ def health_routes(looking: Looking, kafka: Callable[[], KafkaState]) -> APIRoute
             ),
             kafka=KafkaHealth.model_validate(kafka()._asdict()),
         )
-        status = 200 if looking.state == "ready" else 503
         return JSONResponse(answer.model_dump(exclude_none=True), status)
 
     @router.get(
         "/livez",
         response_model=StatusAnswer,
         summary="503 when only a new process helps",
+        dependencies=[ANYBODY],
         responses={503: {"model": StatusAnswer, "description": "The GPU needs a new process."}},
     )
     async def livez() -> JSONResponse:
@@ -95,13 +104,20 @@ def health_routes(looking: Looking, kafka: Callable[[], KafkaState]) -> APIRoute
         "/readyz",
         response_model=StatusAnswer,
         summary="200 when pictures are taken",
+        dependencies=[ANYBODY],
         responses={503: {"model": StatusAnswer, "description": "No model is loaded (yet)."}},
     )
     async def readyz() -> JSONResponse:
         """As `/health`, in a word."""
         return _status(None if looking.state == "ready" else looking.state)
 
-    @router.get("/metrics", response_class=PlainTextResponse, summary="Metrics in Prometheus's text format")
+    @router.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        summary="Metrics in Prometheus's text format",
+        dependencies=[READS_EVERYTHING],
+        responses=documented(401, 403, 429),
+    )
     async def metrics() -> Response:
         """Everything this process counts."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

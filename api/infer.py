@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from api.access import Caller, Inferring
 from api.documents import Documents
 from api.looking import Busy, Looked, Looking, NotReady
 from api.negotiation import JPEG, wanted
@@ -87,11 +88,12 @@ def infer_routes(looking: Looking, documents: Documents, limits: Limits, min_con
                 "description": f"Detections, or with `Accept: {JPEG}` the picture with them drawn in.",
                 "content": {JPEG: {"schema": {"type": "string", "format": "binary"}}},
             },
-            **documented(404, 406, 408, 413, 415, 422, 500, 503),
+            **documented(401, 403, 404, 406, 408, 413, 415, 422, 429, 500, 503),
         },
         openapi_extra={"requestBody": REQUEST_BODY},
     )
     async def infer(
+        caller: Inferring,
         request: Request,
         camera_id: Annotated[
             CameraId | None, Query(description="also say which detection lies in which ROI of this camera")
@@ -107,7 +109,7 @@ def infer_routes(looking: Looking, documents: Documents, limits: Limits, min_con
         confirm an alert: that takes several hits over time.
         """
         kind = wanted(request.headers.get("accept"))
-        document = None if camera_id is None else await asyncio.to_thread(_document, documents, camera_id)
+        document = None if camera_id is None else await asyncio.to_thread(_document, documents, caller, camera_id)
         if uploads.locked():
             raise _busy(f"{UPLOADS_AT_ONCE} pictures are on their way already")
         least = _least(min_confidence_, min_confidence, document)
@@ -128,8 +130,8 @@ def infer_routes(looking: Looking, documents: Documents, limits: Limits, min_con
     return router
 
 
-def _document(documents: Documents, camera_id: str) -> Document | None:
-    if camera_id not in documents.camera_ids():
+def _document(documents: Documents, caller: Caller, camera_id: str) -> Document | None:
+    if not caller.sees(camera_id) or camera_id not in documents.camera_ids():
         raise ApiProblem(404, "no camera has this id", errors=[Mistake(place="query.camera_id", message="is unknown")])
     return documents.rules_for(camera_id)
 

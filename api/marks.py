@@ -3,15 +3,17 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
+from api.access import ALERT_ID, Caller, Changing
+from api.body import read_body
 from api.kafka_watch import KafkaState, reached
 from api.problems import ApiProblem, Mistake, documented, kafka_away
-from api.writing import read_body, writers
 from runtime.kafka import BrokerUnreachable
+from runtime.logs import get_logger
 from runtime.marks import SEARCHED_MS, find_alert, publish_mark
 from runtime.metrics import MARKS
 from runtime.settings import Settings
@@ -19,14 +21,14 @@ from schemas.documents.reading import Document, read_json
 from schemas.messages import Alert, Mark
 from schemas.problems import BadDocument
 
-ID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+log = get_logger(__name__)
 
 
 class MarkWritten(Document):
     """What somebody says of an alert."""
 
     true: bool = Field(description="true: it was right; false: a false alarm")
-    by: str = Field(default="api", min_length=1, max_length=200, description="who says so")
+    by: str | None = Field(default=None, min_length=1, max_length=200, description="who says so; the token's name")
     comment: str | None = Field(default=None, max_length=2000)
 
 
@@ -55,7 +57,7 @@ def kafka_marking(settings: Settings) -> Marking:
     )
 
 
-def mark_routes(marking: Marking, kafka: Callable[[], KafkaState], writable: bool | None) -> APIRouter:
+def mark_routes(marking: Marking, kafka: Callable[[], KafkaState]) -> APIRouter:
     """The route, around what finds alerts and publishes marks."""
     router = APIRouter(prefix="/alerts", tags=["alerts"])
 
@@ -63,8 +65,7 @@ def mark_routes(marking: Marking, kafka: Callable[[], KafkaState], writable: boo
         "/{alert_id}/mark",
         response_model=MarkAnswer,
         summary="Say whether an alert was right",
-        dependencies=[Depends(writers(writable))],
-        responses=documented(403, 404, 413, 415, 422, 503),
+        responses=documented(401, 403, 404, 413, 415, 422, 429, 503),
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -72,7 +73,7 @@ def mark_routes(marking: Marking, kafka: Callable[[], KafkaState], writable: boo
             }
         },
     )
-    async def mark(request: Request, alert_id: Annotated[str, Path(pattern=ID)]) -> MarkAnswer:
+    async def mark(caller: Changing, request: Request, alert_id: Annotated[str, Path(pattern=ALERT_ID)]) -> MarkAnswer:
         """The newest mark of an alert counts. Alerts of the last 30 days can be marked here, older ones with
         `backsight alerts mark --since`.
         """
@@ -83,17 +84,20 @@ def mark_routes(marking: Marking, kafka: Callable[[], KafkaState], writable: boo
             mistakes = [Mistake(place=place, message=message) for place, message in bad.problems]
             raise ApiProblem(422, "the request does not check", errors=mistakes) from None
         try:
-            return await asyncio.to_thread(put, alert_id, written)
+            return await asyncio.to_thread(put, caller, alert_id, written)
         except BrokerUnreachable as error:
             raise kafka_away(str(error)) from None
 
-    def put(alert_id: str, written: MarkWritten) -> MarkAnswer:
+    def put(caller: Caller, alert_id: str, written: MarkWritten) -> MarkAnswer:
         reached(kafka())
         now = round(time.time() * 1000)
-        if marking.find(alert_id, now - SEARCHED_MS) is None:
+        alert = marking.find(alert_id, now - SEARCHED_MS)
+        if alert is None or not caller.sees(alert.camera_id):
             raise ApiProblem(404, "there is no alert of this id in the last 30 days")
-        marking.publish(Mark(alert_id, written.true, now, written.by, written.comment))
+        by = written.by or caller.name
+        marking.publish(Mark(alert_id, written.true, now, by, written.comment))
         MARKS.labels("true" if written.true else "false").inc()
-        return MarkAnswer(alert_id=alert_id, true=written.true, marked_at=now, by=written.by, comment=written.comment)
+        log.info("alert_marked", alert=alert_id, true=written.true, caller=caller.name)
+        return MarkAnswer(alert_id=alert_id, true=written.true, marked_at=now, by=by, comment=written.comment)
 
     return router

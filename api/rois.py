@@ -5,21 +5,25 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access import Caller, ChangingEverything, Reading
+from api.body import read_body
 from api.documents import Documents, shown
 from api.kafka_watch import KafkaState, reached
 from api.problems import ApiProblem, Mistake, documented, kafka_away
 from api.revisions import Changed, Revisions, tag_of
-from api.writing import read_body, writers
 from runtime.kafka import BrokerUnreachable
+from runtime.logs import get_logger
 from schemas.documents.reading import read_json
 from schemas.documents.rois import Rois
 from schemas.effective import RoiRevision
 from schemas.instants import BadInstant, in_words, instant
 from schemas.messages import Origin
 from schemas.problems import BadDocument, Problem
+
+log = get_logger(__name__)
 
 NAME: Final = "rois.yaml"
 """What the checks call the document; in answers its places begin in the body."""
@@ -62,9 +66,7 @@ class PutAnswer(BaseModel):
     warnings: list[Mistake] = Field(description="what is allowed and probably not meant")
 
 
-def rois_routes(
-    documents: Documents, revisions: Revisions, kafka: Callable[[], KafkaState], writable: bool | None
-) -> APIRouter:
+def rois_routes(documents: Documents, revisions: Revisions, kafka: Callable[[], KafkaState]) -> APIRouter:
     """The routes, around the documents of the folder and those in force."""
     router = APIRouter(prefix="/config", tags=["config"])
 
@@ -72,13 +74,19 @@ def rois_routes(
         reached(kafka())
         return revisions
 
+    def from_file(caller: Caller) -> dict[str, Any]:
+        written = documents.rois()
+        theirs = [each for each in written.get("cameras") or () if caller.sees(each["camera_id"])]
+        return {**written, "cameras": theirs, "source": "file"}
+
     @router.get(
         "/rois",
         response_model=RoisAnswer,
         summary="The ROIs, now or at an instant",
-        responses=documented(422, 500, 503),
+        responses=documented(401, 403, 422, 429, 500, 503),
     )
     def rois(
+        caller: Reading,
         response: Response,
         at: Annotated[
             str | None,
@@ -94,20 +102,19 @@ def rois_routes(
                 held = reachable().at(_instant(at))
             except BrokerUnreachable as error:
                 raise kafka_away(str(error)) from None
-            return _answer(held)
+            return _answer(caller, held)
         try:
             newest = reachable().newest()
         except (ApiProblem, BrokerUnreachable):
-            return {**documents.rois(), "source": "file"}
+            return from_file(caller)
         response.headers["ETag"] = tag_of(newest)
-        return _answer(newest) if newest else {**documents.rois(), "source": "file"}
+        return _answer(caller, newest) if newest else from_file(caller)
 
     @router.put(
         "/rois",
         response_model=PutAnswer,
         summary="Replace the ROIs",
-        dependencies=[Depends(writers(writable))],
-        responses=documented(403, 412, 413, 415, 422, 428, 500, 503),
+        responses=documented(401, 403, 412, 413, 415, 422, 428, 429, 500, 503),
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -117,6 +124,7 @@ def rois_routes(
         },
     )
     async def replace(
+        caller: ChangingEverything,
         request: Request,
         response: Response,
         if_match: Annotated[
@@ -129,9 +137,9 @@ def rois_routes(
         body = await read_body(request)
         if if_match is None:
             raise ApiProblem(428, "expected If-Match with the ETag of GET /config/rois, or * to overwrite")
-        return await asyncio.to_thread(put, body, if_match, response)
+        return await asyncio.to_thread(put, caller, body, if_match, response)
 
-    def put(body: bytes, if_match: str, response: Response) -> PutAnswer:
+    def put(caller: Caller, body: bytes, if_match: str, response: Response) -> PutAnswer:
         try:
             written = read_json(Rois, body, NAME)
             mistakes = written.problems(NAME)
@@ -151,6 +159,7 @@ def rois_routes(
             raise kafka_away(str(error)) from None
         response.headers["ETag"] = tag_of(newest)
         published = {each.camera_id for each in plan.publish}
+        log.info("rois_replaced", cameras=sorted(published), caller=caller.name)
         return PutAnswer(
             revisions=[
                 Put(
@@ -177,7 +186,8 @@ def _instant(text: str) -> int:
         ) from None
 
 
-def _answer(held: Sequence[RoiRevision]) -> dict[str, Any]:
+def _answer(caller: Caller, every: Sequence[RoiRevision]) -> dict[str, Any]:
+    held = [each for each in every if caller.sees(each.camera_id)]
     return {
         "cameras": [shown(each.written) for each in held if each.written],
         "source": "kafka",

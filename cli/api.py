@@ -1,18 +1,23 @@
 """`backsight api`."""
 
 import socket
+import ssl
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
 import click
 import uvicorn
 
+from api.access import is_loopback
 from api.app import from_settings
+from api.tokens import TokenFile
 from cli.options import read_settings, refuse, stage_options
 from runtime.lifecycle import EXIT_FAULT, EXIT_OK, stop_on_signals
-from runtime.logs import configure_logs, get_logger
-from schemas.problems import BadDocument
+from runtime.logs import OnPurpose, configure_logs, get_logger
+from schemas.documents.services import ApiSettings
+from schemas.problems import BadDocument, Problem
 
 DRAIN_SECONDS: Final = 10
 
@@ -32,26 +37,30 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
     curl -s --data-binary @picture.jpg -H 'Content-Type: image/jpeg' 'localhost:8000/infer?camera_id=NAME'
     curl -s -F file=@picture.jpg -H 'Accept: image/jpeg' -o annotated.jpg localhost:8000/infer
 
-    There is no authentication: listen beyond this machine only behind something that has. ROIs are replaced and alerts
-    marked from this machine alone unless API_WRITABLE says otherwise.
+    Whoever asks needs a token (`backsight tokens`); as long as there are none, this machine needs none. Where the API
+    is to listen beyond this machine and there is none, one is made and shown once in the log. API_AUTH=off lets
+    everybody in. API_TLS_CERTIFICATE and API_TLS_KEY make it HTTPS.
 
     Exit codes: 0 stopped, 1 the port is taken, 2 a setting does not check.
     """
     settings, _ = read_settings(configs, prefix)
     configure_logs("api")
     log = get_logger("cli.api")
+    told = settings.services.api
+    address = (told.host if host is None else host, told.port if port is None else port)
     try:
+        _check_tls(told)
+        if told.auth == "tokens" and not is_loopback(address[0]):
+            _first_token(told)
         application = from_settings(settings, draining=lambda: server.should_exit)
     except BadDocument as bad:
         refuse(bad.problems)
-    told = settings.services.api
-    address = (told.host if host is None else host, told.port if port is None else port)
     try:
         listening = _listen(*address)
     except OSError as error:
         log.error("cannot_listen", host=address[0], port=address[1], reason=error.strerror or str(error))
         sys.exit(EXIT_FAULT)
-    log.info("api_listens", host=address[0], port=listening.getsockname()[1])
+    log.info("api_listens", host=address[0], port=listening.getsockname()[1], tls=told.tls_certificate is not None)
     # log_config None leaves uvicorn's records to our handler; the access log is ours too (api.access_log).
     server = uvicorn.Server(
         uvicorn.Config(
@@ -63,11 +72,40 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
             timeout_graceful_shutdown=DRAIN_SECONDS,
             timeout_keep_alive=5,
             limit_concurrency=256,
+            ssl_certfile=told.tls_certificate,
+            ssl_keyfile=told.tls_key,
+            ssl_keyfile_password=None if told.tls_key_password is None else told.tls_key_password.get_secret_value(),
         )
     )
     stop_on_signals()  # uvicorn raises the signal again when it has drained; the exit code is to be ours
     server.run(sockets=[listening])
     sys.exit(EXIT_OK if server.started else EXIT_FAULT)
+
+
+def _first_token(told: ApiSettings) -> None:
+    made = TokenFile(Path(told.tokens_file)).first(round(time.time() * 1000))
+    if made is not None:
+        get_logger("cli.api").warning(
+            "first_token_made",
+            token=OnPurpose(made),
+            role="admin",
+            use=OnPurpose("send it as `Authorization: Bearer TOKEN`; it is shown this once and kept as a hash alone"),
+            others="`backsight tokens create NAME --role read`; `backsight tokens revoke first` ends this one",
+        )
+
+
+def _check_tls(told: ApiSettings) -> None:
+    if told.tls_certificate is None or told.tls_key is None:
+        return
+    password = "" if told.tls_key_password is None else told.tls_key_password.get_secret_value()
+    try:
+        # Without a password the library would ask at the terminal.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            told.tls_certificate, told.tls_key, lambda: password
+        )
+    except OSError as error:  # an ssl.SSLError too
+        reason = error.strerror or type(error).__name__
+        raise BadDocument([Problem("API_TLS_CERTIFICATE, API_TLS_KEY", f"cannot be used: {reason}")]) from None
 
 
 def _listen(host: str, port: int) -> socket.socket:

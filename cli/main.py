@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "router": Lazy("cli.router", "router", "Alerts to whom they concern."),
     "evidence": Lazy("cli.evidence", "evidence", "The picture of every opened alert."),
     "api": Lazy("cli.api", "api", "The HTTP API: /health, /infer, /config/…"),
+    "tokens": Lazy("cli.tokens", "tokens", "Who may use the HTTP API, and for what."),
     "replay": Lazy("cli.replay", "replay", "Judge history again, and show the difference."),
     "shadow": Lazy("cli.shadow", "shadow", "Run a candidate rois.yaml live beside the active rules."),
     "alerts": Lazy("cli.alerts", "alerts", "See alerts, follow them, and say which were right."),

@@ -38,11 +38,14 @@ class Asked(NamedTuple):
     open: bool | None = None
     since: int | None = None
     until: int | None = None
+    cameras: frozenset[str] | None = None
+    """Of these alone, whatever else is wanted."""
 
     def wants(self, alert: Alert) -> bool:
         """Whether the alert is one of them; times are looked at by `AlertIndex.page`."""
         return (
             self.camera in (None, alert.camera_id)
+            and (self.cameras is None or alert.camera_id in self.cameras)
             and self.roi in (None, alert.roi)
             and self.label in (None, alert.label)
             and self.severity in (None, alert.severity)

@@ -11,6 +11,12 @@ from structlog.typing import EventDict, WrappedLogger
 from runtime.redact import redact
 
 
+class OnPurpose(str):
+    """A secret that is to stand in the log: the one time that it is told."""
+
+    __slots__ = ()
+
+
 def get_logger(name: str) -> BoundLogger:
     """A logger; events are a few snake_case words, facts are keys."""
     logger: BoundLogger = structlog.stdlib.get_logger(name)
@@ -23,6 +29,8 @@ def redacted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
 
 
 def _clean(value: Any) -> Any:
+    if isinstance(value, OnPurpose):
+        return value
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):

@@ -15,6 +15,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|]+")
 _USERINFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)(.*)@", re.DOTALL)
 _SECRET_NAME = r"(?:[A-Za-z0-9_.-]*(?:pass|pwd|secret|token|signature|credential|api[_-]?key|auth)[A-Za-z0-9_.-]*|usr|user|username|login|key|sig)"  # noqa: S105, E501
 _SECRET_PAIR = re.compile(rf"(?i)([?&;]{_SECRET_NAME}=)[^&#;\s'\"]*")
+_TOKEN = re.compile(r"\bbst_[A-Za-z0-9_-]{20,}")
+"""Of our API (`api.tokens`)."""
 _HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization\s*[:=]\s*(?:basic|bearer|digest)?\s*)[^\s'\",}]+")
 
 
@@ -29,7 +31,7 @@ def redact(text: str) -> str:
     if "://" in text:
         text = _URL.sub(lambda found: redact_url(found.group()), text)
     text = _SECRET_PAIR.sub(rf"\1{HIDDEN}", text)
-    return _HEADER.sub(rf"\1{HIDDEN}", text)
+    return _TOKEN.sub(HIDDEN, _HEADER.sub(rf"\1{HIDDEN}", text))
 
 
 def camera_place(url: str) -> str:

@@ -32,7 +32,12 @@ SERVICES_VARIABLES: Final = {
     "EVIDENCE_SIGN_SECRET": ("evidence", "sign_secret"),
     "API_HOST": ("api", "host"),
     "API_PORT": ("api", "port"),
-    "API_WRITABLE": ("api", "writable"),
+    "API_AUTH": ("api", "auth"),
+    "API_TOKENS_FILE": ("api", "tokens_file"),
+    "API_REQUESTS_PER_MINUTE": ("api", "requests_per_minute"),
+    "API_TLS_CERTIFICATE": ("api", "tls_certificate"),
+    "API_TLS_KEY": ("api", "tls_key"),
+    "API_TLS_KEY_PASSWORD": ("api", "tls_key_password"),
 }
 """Environment name to the place in `services.yaml` over which it wins."""
 

@@ -144,15 +144,16 @@ def _stages(options: UpOptions, environ: Mapping[str, str], alerts_to: int) -> d
 
 
 def _own_stores(options: UpOptions) -> dict[str, str]:
-    """Pictures and evidence lie with everything else of this run, unless somebody said where."""
+    """Pictures, evidence and tokens lie with everything else of this run, unless somebody said where."""
     settings = options.checked.settings
     assert settings is not None, "run_up is called with documents that check"
     told = settings.services
     own = {
-        "PICTURE_MEMORY_URL": (told.picture_memory, options.data / "pictures"),
-        "EVIDENCE_URL": (told.evidence, options.data / "evidence"),
+        "PICTURE_MEMORY_URL": (told.picture_memory, "url", options.data / "pictures"),
+        "EVIDENCE_URL": (told.evidence, "url", options.data / "evidence"),
+        "API_TOKENS_FILE": (told.api, "tokens_file", options.data / "tokens.json"),
     }
-    return {name: str(folder) for name, (section, folder) in own.items() if "url" not in section.model_fields_set}
+    return {name: str(place) for name, (section, key, place) in own.items() if key not in section.model_fields_set}
 
 
 def _apply_rois(options: UpOptions, kafka: KafkaSettings) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, model_validator
 
 from schemas.documents.reading import Document
 
@@ -89,7 +89,9 @@ class EvidenceSettings(Document):
         description="under which receivers of alerts reach the API; with it every delivery links the evidence",
     )
     sign_secret: SecretStr | None = Field(
-        default=None, min_length=16, description="signs the links; with it pictures need a link, but on this machine"
+        default=None,
+        min_length=16,
+        description="signs the links, each of which opens the evidence of one alert for a while",
     )
     link_hours: float = Field(default=168.0, gt=0, le=24 * 366, description="how long a link works")
 
@@ -105,12 +107,25 @@ class ApiSettings(Document):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    writable: bool | None = Field(
-        default=None, description="who may change anything: null this machine alone, true everybody, false nobody"
+    auth: Annotated[Literal["tokens", "off"], BeforeValidator(lambda told: "off" if told is False else told)] = Field(
+        default="tokens", description="off: whoever reaches the API may read and change everything"
     )
+    tokens_file: str = Field(
+        default="var/tokens.json", min_length=1, description="the hashes of the tokens (`backsight tokens`)"
+    )
+    requests_per_minute: int = Field(default=1200, ge=0, description="of one token; 0: no bound")
+    tls_certificate: str | None = Field(default=None, min_length=1, description="PEM file, the chain in it")
+    tls_key: str | None = Field(default=None, min_length=1, description="PEM file")
+    tls_key_password: SecretStr | None = None
     max_upload_bytes: int = Field(default=10 * 1024 * 1024, gt=0)
     max_pixels: int = Field(default=40_000_000, gt=0)
     alert_days: int = Field(default=30, ge=1, le=90, description="how far back the list of alerts goes")
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together (API_TLS_CERTIFICATE, API_TLS_KEY)")
+        return self
 
 
 class Services(Document):

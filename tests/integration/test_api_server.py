@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import simplejpeg
 from demos.yard import Yard
 from runtime.lifecycle import EXIT_CONFIG, EXIT_FAULT, EXIT_OK
 from tests.support.api import write_configs
+from tests.support.certificates import self_signed
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "yard" / "yard-2.onnx"
@@ -27,7 +30,13 @@ needs_model = pytest.mark.skipif(not MODEL.exists(), reason="models/yard/yard-2.
 
 def environ(configs: Path, **more: str) -> dict[str, str]:
     # Nobody listens at port 1: /infer must do without Kafka.
-    told = {"BACKSIGHT_CONFIGS": str(configs), "INFERENCE_DEVICE": "cpu", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    told = {
+        "BACKSIGHT_CONFIGS": str(configs),
+        "INFERENCE_DEVICE": "cpu",
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "API_TOKENS_FILE": str(configs / "tokens.json"),
+        "EVIDENCE_URL": str(configs / "evidence"),
+    }
     return {**os.environ, **told, **more}
 
 
@@ -38,12 +47,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(command: list[str], env: dict[str, str], port: int, log: Path):
-    """A running server; it must end well within ten seconds of SIGTERM."""
+def server(command: list[str], env: dict[str, str], port: int, log: Path, ca: Path | None = None):
+    """A running server; it must end well within ten seconds of SIGTERM. With ``ca`` it speaks TLS."""
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=env, stdout=out, stderr=out)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
+        url = f"http://127.0.0.1:{port}" if ca is None else f"https://localhost:{port}"
+        trusted = True if ca is None else ssl.create_default_context(cafile=ca)
+        with httpx.Client(base_url=url, trust_env=False, timeout=20, verify=trusted) as client:
             deadline = time.monotonic() + 60
             while True:
                 assert process.poll() is None, log.read_text()
@@ -170,3 +181,102 @@ def test_a_head_that_never_ends_and_a_body_that_never_comes_hold_up_nobody(tmp_p
         finally:
             for each in slow:
                 each.close()
+
+
+def test_beyond_this_machine_a_first_token_is_made_and_shown_once(tmp_path):
+    port = free_port()
+    command = ["cli.main", "api", "--host", "0.0.0.0", "--port", str(port)]
+    env = environ(write_configs(tmp_path), INFERENCE_MODEL_PATH="models/none.onnx")
+    log = tmp_path / "log"
+    with server(command, env, port, log) as (client, _):
+        assert client.get("/health").json() == {"status": "failed"}
+        assert client.get("/alerts").status_code == 401
+        (line,) = (line for line in log.read_text().splitlines() if "first_token_made" in line)
+        said = json.loads(line)
+        assert "Authorization: Bearer TOKEN" in said["use"], "how to use it is not hidden either"
+        admin = {"Authorization": f"Bearer {said['token']}"}
+        assert client.get("/alerts", headers=admin).status_code == 200
+        assert "none.onnx" in client.get("/health", headers=admin).json()["model"]["detail"]
+        made = subprocess.run(
+            [sys.executable, "-m", "cli.main", "tokens", "create", "wall", "--role", "read"],
+            cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        wall = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        assert client.get("/alerts", headers=wall).status_code == 200, "taken up without a restart"
+        assert client.get("/config/cameras", headers=wall).status_code == 200
+        assert client.put("/config/rois", headers=wall, json={}).status_code == 403
+    assert log.read_text().count(said["token"]) == 1
+    assert made.stdout.strip() not in log.read_text()
+    with server(command, env, port, tmp_path / "second") as (client, _):
+        assert client.get("/alerts", headers=admin).status_code == 200
+    assert "first_token_made" not in (tmp_path / "second").read_text()
+    for file in tmp_path.rglob("*"):
+        if file.is_file() and file != log:
+            assert said["token"].encode() not in file.read_bytes(), file
+
+
+def test_off_must_be_said_and_is_warned_of(tmp_path):
+    port = free_port()
+    command = ["cli.main", "api", "--host", "0.0.0.0", "--port", str(port)]
+    env = environ(write_configs(tmp_path), INFERENCE_MODEL_PATH="models/none.onnx", API_AUTH="off")
+    with server(command, env, port, tmp_path / "log") as (client, _):
+        assert client.get("/alerts").status_code == 200
+    assert "api_auth_off" in (tmp_path / "log").read_text()
+    assert not (tmp_path / "tokens.json").exists()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    """A certificate for localhost that is its own authority, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    made, key = folder / "cert.pem", folder / "key.pem"
+    self_signed(made, key)
+    return made, key
+
+
+def test_the_api_speaks_tls_with_a_certificate_and_its_key(tmp_path, certificate):
+    port = free_port()
+    made, key = certificate
+    command = ["cli.main", "api", "--port", str(port)]
+    env = environ(
+        write_configs(tmp_path),
+        INFERENCE_MODEL_PATH="models/none.onnx",
+        API_TLS_CERTIFICATE=str(made),
+        API_TLS_KEY=str(key),
+    )
+    with server(command, env, port, tmp_path / "log", made) as (client, _):
+        assert client.get("/health").json()["status"] == "failed"
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            wrapped = ssl.create_default_context(cafile=made).wrap_socket(plain, server_hostname="localhost")
+            assert wrapped.version() in ("TLSv1.2", "TLSv1.3")
+            wrapped.close()
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+        with pytest.raises(httpx.ConnectError, match=r"(?i)certificate"):
+            httpx.get(f"https://localhost:{port}/health", trust_env=False)
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises(OSError):
+            old.wrap_socket(plain)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"API_TLS_CERTIFICATE": "{cert}"},
+        {"API_TLS_CERTIFICATE": "{cert}", "API_TLS_KEY": "{cert}"},
+        {"API_TLS_CERTIFICATE": "/no/such", "API_TLS_KEY": "{key}"},
+        {"API_TOKENS_FILE": "{cert}"},
+        {"API_AUTH": "maybe"},
+    ],
+)
+def test_what_does_not_check_of_tls_and_tokens_ends_at_once_with_its_name(tmp_path, certificate, told):
+    made, key = certificate
+    env = environ(write_configs(tmp_path), **{name: v.format(cert=made, key=key) for name, v in told.items()})
+    command = [sys.executable, "-m", "cli.main", "api", "--port", "0"]
+    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60)
+    assert ended.returncode == EXIT_CONFIG, ended.stderr
+    assert next(iter(told)) in ended.stderr.decode()

@@ -14,6 +14,7 @@ import numpy as np
 import simplejpeg
 from pydantic import SecretStr
 
+from api.access import Guard
 from api.alerts import Showing
 from api.app import create_app
 from api.documents import Documents
@@ -21,6 +22,8 @@ from api.kafka_watch import KafkaState
 from api.looking import Looking
 from api.marks import Marking
 from api.revisions import Revisions
+from api.silences import Silencing
+from api.tokens import TokenFile, Tokens
 from evidence.clip import ClipGone
 from evidence.index import AlertIndex, Asked, Entry, Key, Page
 from evidence.store import EvidenceStore
@@ -29,7 +32,7 @@ from runtime.kafka import BrokerUnreachable
 from runtime.revisions import RevisionHistory
 from schemas.documents.rois import RoiDefaults
 from schemas.effective import RoiRevision
-from schemas.messages import Alert, Detection, Mark, Model
+from schemas.messages import Alert, Detection, Mark, Model, Silence
 
 CAMERAS = """
 cameras:
@@ -69,6 +72,7 @@ class Topics:
         self.history = RevisionHistory()
         self.alerts: list[Alert] = []
         self.marks: list[Mark] = []
+        self.silences: dict[str, Silence] = {}
         self.searched_since = 0
         self.away: BrokerUnreachable | None = None
         self.index = AlertIndex()
@@ -82,13 +86,25 @@ class Topics:
         """What the API marks alerts through."""
         return Marking(self._find, self.marks.append)
 
-    def showing(self, store: EvidenceStore, secret: str | None = None) -> Showing:
+    def silencing(self) -> Silencing:
+        """What the API silences through."""
+
+        def read() -> tuple[Silence, ...]:
+            self._read()
+            return tuple(self.silences.values())
+
+        def publish(silence: Silence) -> None:
+            self.silences[silence.silence_id] = silence
+
+        return Silencing(read, publish)
+
+    def showing(self, store: EvidenceStore) -> Showing:
         """What the API shows alerts from: ``index``, and clips that nobody can make."""
 
         def clip(_alert: Alert) -> bytes:
             raise ClipGone("the frames are gone")
 
-        return Showing(self, store, clip, None if secret is None else SecretStr(secret))
+        return Showing(self, store, clip)
 
     def get(self, alert_id: str) -> Entry | None:
         """See `api.alerts.List`."""
@@ -147,6 +163,12 @@ def write_configs(folder: Path, cameras: str = CAMERAS, rois: str = ROIS) -> Pat
     return folder
 
 
+def guarding(folder: Path, secret: str | None = None, per_minute: int = 0, **more: Any) -> Guard:
+    """A guard over the tokens in the folder's `tokens.json`, of which there are none at first."""
+    tokens = Tokens(TokenFile(folder / "tokens.json"))
+    return Guard(tokens, None if secret is None else SecretStr(secret), per_minute, **more)
+
+
 def make_app(
     configs: Path,
     open_detector: Callable[[], Any],
@@ -157,7 +179,7 @@ def make_app(
     kafka: KafkaState | None = None,
     topics: Topics | None = None,
     showing: Showing | None = None,
-    writable: bool | None = None,
+    guard: Guard | None = None,
 ) -> tuple[Any, Looking]:
     """The application and its detector's thread, not started."""
     looking = Looking(open_detector, waiting)
@@ -168,20 +190,22 @@ def make_app(
         topics.revisions(),
         topics.marking(),
         topics.showing(EvidenceStore(str(configs / "evidence"))) if showing is None else showing,
+        topics.silencing(),
+        guarding(configs) if guard is None else guard,
         kafka=lambda: kafka or KafkaState("ok"),
         limits=Limits(max_bytes, max_pixels),
-        writable=writable,
     )
     return app, looking
 
 
 @asynccontextmanager
 async def serving(
-    app: Any, *, peer: str = "127.0.0.1", url: str = "http://localhost:8000"
+    app: Any, *, peer: str = "127.0.0.1", url: str = "http://localhost:8000", token: str | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client that speaks to the application in this process; a fault of ours is answered, as in production."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(peer, 50_000))
-    async with httpx.AsyncClient(transport=transport, base_url=url) as client:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(transport=transport, base_url=url, headers=headers) as client:
         yield client
 
 

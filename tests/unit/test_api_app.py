@@ -176,7 +176,7 @@ async def test_the_openapi_document_names_every_route_and_the_problem(configs):
     assert set(document["paths"]) == {
         "/health", "/livez", "/readyz", "/metrics", "/infer", "/config/rois", "/config/cameras",
         "/alerts", "/alerts/{alert_id}", "/alerts/{alert_id}/evidence.jpg", "/alerts/{alert_id}/clean.jpg",
-        "/alerts/{alert_id}/clip.mp4", "/alerts/{alert_id}/mark",
+        "/alerts/{alert_id}/clip.mp4", "/alerts/{alert_id}/mark", "/silences", "/silences/{silence_id}",
     }  # fmt: skip
     body = document["paths"]["/infer"]["post"]["requestBody"]["content"]
     assert set(body) == {"image/jpeg", "image/png", "image/webp", "multipart/form-data"}

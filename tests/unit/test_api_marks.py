@@ -35,7 +35,7 @@ async def test_an_alert_is_marked_with_who_and_why(app, topics):
     first, second = topics.marks
     assert first == Mark(ALERT.alert_id, False, first.marked_at, "ana", "a cat")
     assert answer.json()["marked_at"] == first.marked_at >= before
-    assert (second.true, second.by, second.comment) == (True, "api", None)
+    assert (second.true, second.by, second.comment) == (True, "this machine", None)
     assert topics.searched_since >= before - SEARCHED_MS
 
 

@@ -173,33 +173,5 @@ async def test_an_instant_that_is_none_is_refused_with_what_was_expected(app, at
     assert answer.json()["errors"][0]["place"] == "query.at"
 
 
-@pytest.mark.parametrize(
-    ("peer", "url", "writable", "may"),
-    [
-        ("127.0.0.1", "http://localhost:8000", None, True),
-        ("127.0.0.1", "http://127.0.0.1:8000", None, True),
-        ("::1", "http://[::1]:8000", None, True),
-        ("::ffff:127.0.0.1", "http://localhost:8000", None, True),
-        ("192.0.2.7", "http://localhost:8000", None, False),
-        ("127.0.0.1", "http://backsight.example:8000", None, False),
-        ("192.0.2.7", "http://backsight.example", True, True),
-        ("127.0.0.1", "http://localhost:8000", False, False),
-    ],
-)
-async def test_changes_are_taken_from_this_machine_alone_unless_told_otherwise(tmp_path, peer, url, writable, may):
-    app, _ = make_app(write_configs(tmp_path), Seeing, writable=writable)
-    async with serving(app, peer=peer, url=url) as api:
-        assert (await put(api, ROIS)).status_code == (200 if may else 403)
-        marked = await api.post("/alerts/00000000-0000-5000-8000-000000000000/mark", json={"true": True})
-        assert marked.status_code == (404 if may else 403)
-        assert (await api.get("/config/rois")).status_code == 200, "reading is for everybody"
-
-
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
-async def test_what_a_proxy_passes_on_does_not_count_as_of_this_machine(app, header):
-    async with serving(app) as api:
-        assert (await put(api, ROIS, **{header: "127.0.0.1"})).status_code == 403
-
-
 def test_the_document_put_is_the_document_of_the_file():
     assert Rois.model_validate_json(json.dumps(CRITICAL), strict=True) == Rois.model_validate(CRITICAL)

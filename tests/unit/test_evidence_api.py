@@ -11,7 +11,7 @@ from runtime.signing import sign
 from runtime.store import StoreTrouble
 from schemas.messages import Delivery, Mark
 from tests.support.alerts import OPENED_AT, opened, resolved
-from tests.support.api import Seeing, Topics, jpeg, make_app, serving, write_configs
+from tests.support.api import Seeing, Topics, guarding, jpeg, make_app, serving, write_configs
 
 ALERTS = [opened(number, camera="gate" if number % 2 else "dock") for number in range(5)]
 ALERT = ALERTS[4]
@@ -41,7 +41,12 @@ def showing(topics, store):
 
 @pytest.fixture
 def make(tmp_path, topics):
-    return lambda showing: make_app(write_configs(tmp_path), Seeing, topics=topics, showing=showing)[0]
+    def made(showing, secret=None):
+        configs = write_configs(tmp_path)
+        guard = guarding(configs, secret)
+        return make_app(configs, Seeing, topics=topics, showing=showing, guard=guard)[0]
+
+    return made
 
 
 async def test_alerts_come_newest_first_page_by_page(make, showing):
@@ -143,7 +148,7 @@ async def test_a_store_that_is_away_is_no_fault_and_not_named(make, topics, tmp_
 def signed(make, topics, store):
     for file in ("evidence.jpg", "clean.jpg"):
         store.put(ALERT.alert_id, ALERT.opened_at, file, jpeg())
-    return make(topics.showing(store, SECRET))
+    return make(topics.showing(store), SECRET)
 
 
 def query(alert_id: str = ALERT.alert_id, seconds: int = 60) -> dict[str, str]:
@@ -154,9 +159,9 @@ def query(alert_id: str = ALERT.alert_id, seconds: int = 60) -> dict[str, str]:
 async def test_with_a_secret_pictures_need_a_link_that_was_made_here(signed):
     async with serving(signed, **REMOTE) as api:
         for file in ("evidence.jpg", "clean.jpg"):
-            assert (await api.get(f"{PATH}/{file}")).status_code == 403
+            assert (await api.get(f"{PATH}/{file}")).status_code == 401
             assert (await api.get(f"{PATH}/{file}", params=query())).status_code == 200
-        assert (await api.get(f"{PATH}/clip.mp4")).status_code == 403
+        assert (await api.get(f"{PATH}/clip.mp4")).status_code == 401
         assert (await api.get(f"{PATH}/evidence.jpg", params=query(ALERTS[0].alert_id))).status_code == 403
         late = await api.get(f"{PATH}/evidence.jpg", params=query(seconds=-5))
         assert late.status_code == 403
