@@ -25,6 +25,7 @@ check: setup-dev ## formatting, lint, types, import contracts, generated files
 	$(BIN)/hadolint deploy/docker/Dockerfile
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m cli.reference --check
+	$(BIN)/python -m runtime.metrics_page --check
 
 chaos-rules: setup-dev ## half an hour of history, rules workers killed twenty times (SEED=… for other moments)
 	BACKSIGHT_LONG=1 BACKSIGHT_SEED=$(or $(SEED),7) $(BIN)/python -m pytest tests/chaos/test_golden.py -s $(ARGS)

@@ -12,6 +12,7 @@ from inference.detectors import device_for, open_detector
 from inference.detectors.contract import BadModel, Detector, DeviceLost, OutOfMemory
 from inference.device import Claim, NoDevice, claim
 from inference.flow import Flow, TooManyBad
+from inference.gpu import GpuWatch
 from inference.keeping import Remembering
 from inference.sending import STAGE, BrokerTrouble, Sending
 from runtime.dead_letters import DeadLetters
@@ -52,6 +53,9 @@ def run(settings: Settings, stop: Stop) -> int:
         held = claim(device_for(told))
         detector = open_detector(told, device=held.device, floor=settings.floor)
         loaded.append(detector)
+        gpu = GpuWatch.of(held.device)
+        if gpu is not None:
+            health.before_metrics(gpu.look)
         model = detector.model
         MODEL_INFO.labels(model.name, model.version, model.sha256).set(1)
         log.info(

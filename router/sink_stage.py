@@ -9,7 +9,7 @@ way, and what ended is known again from `deliveries`.
 import contextlib
 import queue
 import time
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, get_args
 
 from router.delivery_log import DeliveryLog
 from router.delivery_thread import DeliveryThread
@@ -34,6 +34,7 @@ from runtime.kafka import (
 from runtime.lifecycle import EXIT_BROKER, EXIT_FAULT, Stop
 from runtime.logs import get_logger
 from runtime.metrics import (
+    DELIVERIES,
     LAST_COMMIT,
     REBALANCES,
     SINK_MAX_AGE,
@@ -46,7 +47,7 @@ from runtime.moving import Moving
 from runtime.settings import Settings
 from runtime.signing import evidence_link
 from schemas.codec import decode
-from schemas.messages import Alert, Delivery
+from schemas.messages import Alert, Delivery, Outcome
 from schemas.problems import Undecodable
 from schemas.topics import ALERTS, ALERTS_SYSTEM
 
@@ -137,6 +138,8 @@ class SinkStage:
         self._told = DeliveryLog(settings.kafka, settings.prefix, sink.name, f"{client}-log")
         age = sink.max_age_seconds
         policy = RetryPolicy(max_age_ms=None if age is None else round(age * 1000))
+        for outcome in get_args(Outcome):
+            DELIVERIES.labels(sink.name, outcome)  # from 0 on, or the first failure would be no increase
         if age is not None:
             SINK_MAX_AGE.labels(sink.name).set(age)
         self._ended: queue.SimpleQueue[Ended | SinkGone] = queue.SimpleQueue()

@@ -19,6 +19,7 @@ from router.isapi.outputs import Level, Limits, believed, ended, must_be_on, off
 from router.isapi.profile import Action, Profile
 from router.retry import ACCEPTED, Answer
 from runtime.logs import get_logger
+from runtime.metrics import SINK_OUTPUT_OVERDUE, SINK_OUTPUTS_ON
 
 MOST_PAUSE_SECONDS: Final = 5.0
 USELESS_SECONDS: Final = 60.0
@@ -63,9 +64,11 @@ def monotonic_ms() -> int:
 
 
 class Switchboard:
-    """``name`` is the sink's, for the log."""
+    """``name`` is the sink's, for the log and the metrics."""
 
     def __init__(self, name: str, device: Device, profile: Profile, wiring: Wiring, limits: Limits) -> None:
+        self._on = SINK_OUTPUTS_ON.labels(name)
+        self._overdue = SINK_OUTPUT_OVERDUE.labels(name)
         self._device = device
         self._profile = profile
         self._wiring = wiring
@@ -187,6 +190,7 @@ class Switchboard:
         reply = await self._device.ask(self._profile.switch(target.action).request(target.number, on))
         if reply.verdict == "ok":
             self._levels[target] = taken(self._levels[target], on)
+            self._on.set(sum(level.told is True for level in self._levels.values()))
             self._hopeless.pop(target, None)
             self._log.info("turned_on" if on else "turned_off", **target._asdict())
         elif reply.answer.reason not in UNCLEAR:
@@ -208,6 +212,7 @@ class Switchboard:
             except Exception:  # a mistake of ours must not leave a siren on
                 self._log.exception("cannot_turn_off")
                 failure = Answer("later", "fault")
+            self._overdue.set(failure is not None)
             if failure is None:
                 pause = 0.0
                 with contextlib.suppress(TimeoutError):
