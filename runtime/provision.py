@@ -17,11 +17,9 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from schemas.topics import FRAMES, INGEST_LEASES, PARTITIONS, TOPICS, Topic
+from schemas.topics import PARTITIONS, TOPICS, Topic
 
 _SECONDS: Final = 30.0
-# A loss of two of three copies loses acknowledged records unless two were waited for. Frames are worth less than that.
-_NEEDS_TWO_COPIES: Final = frozenset(topic.name for topic in TOPICS) - {FRAMES.name, INGEST_LEASES.name}
 
 
 class ProvisionError(RuntimeError):
@@ -211,7 +209,7 @@ def _create(admin: AdminClient, views: Sequence[TopicView], replication: int) ->
     fresh = []
     for view in views:
         config = view.topic.kafka_config()
-        if replication >= 3 and view.topic.name in _NEEDS_TWO_COPIES:
+        if replication >= 3 and view.topic.needs_two_copies:
             config.setdefault("min.insync.replicas", "2")
         fresh.append(NewTopic(view.full_name, view.wanted_partitions, replication, config=config))
     answers = admin.create_topics(fresh, operation_timeout=_SECONDS)

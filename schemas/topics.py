@@ -39,6 +39,11 @@ class Topic(msgspec.Struct, frozen=True):
     partitions: int = PARTITIONS
     config: Mapping[str, str] = {}
 
+    @property
+    def needs_two_copies(self) -> bool:
+        """Whether a record counts as written only when two brokers have it: not for what is worth less than that."""
+        return self.name not in ("frames", "ingest-leases")
+
     def full_name(self, prefix: str = "") -> str:
         """The topic's name in the cluster."""
         return prefix + self.name

@@ -1,0 +1,261 @@
+"""The manifests of deploy/kubernetes: they check against the schemas of their kinds, and agree with the code."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from prometheus_client.metrics import MetricWrapperBase
+
+from cli.main import main
+from runtime import metrics
+from schemas.topics import PARTITIONS, TOPICS
+from tests.support.kubernetes import FOLDER, OVERLAYS, Manifest, build, built, of_kind, pods, selects
+
+CHECKOUT = FOLDER.parents[1]
+STAGES = ("ingest", "inference", "rules", "router", "evidence", "api")
+SOURCES = ("schemas", "runtime", "ingest", "inference", "rules", "router", "evidence", "replay", "api", "cli")
+OF_DRIVERS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "FSSPEC_S3_ENDPOINT_URL"}
+"""Read by fsspec and s3fs themselves."""
+VERSIONS = ("1.31", kubernetes_validate.latest_version())
+
+every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
+
+
+def containers(template: Manifest) -> list[Manifest]:
+    return [*template["spec"].get("initContainers", ()), *template["spec"]["containers"]]
+
+
+def known_variables() -> set[str]:
+    text = "".join(path.read_text() for folder in SOURCES for path in (CHECKOUT / folder).rglob("*.py"))
+    return set(re.findall(r'"([A-Z][A-Z0-9_]+)"', text)) | OF_DRIVERS
+
+
+def strict(schema: Any) -> Any:
+    """The schema with every key refused that it does not name, as the API server refuses them."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: strict(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema:
+        inner["additionalProperties"] = False
+    return inner
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@every_overlay
+def test_core_kinds_check_against_kubernetes_schemas(overlay: str, version: str) -> None:
+    seen = 0
+    for manifest in build(overlay):
+        if "." in manifest["apiVersion"] and not manifest["apiVersion"].split("/")[0].endswith(".k8s.io"):
+            continue
+        kubernetes_validate.validate(manifest, version, strict=True)
+        seen += 1
+    assert seen > 20
+
+
+def test_the_operators_kinds_check_against_the_operators_schemas() -> None:
+    seen = set()
+    for manifest in build("gpu"):
+        group, _, version = manifest["apiVersion"].rpartition("/")
+        if group in ("keda.sh", "kafka.strimzi.io", "monitoring.coreos.com"):
+            schema = json.loads((FOLDER / "schemas" / f"{manifest['kind'].lower()}-{version}.json").read_text())
+            jsonschema.validate(manifest, strict(schema))
+            seen.add(manifest["kind"])
+    assert seen >= {"ScaledObject", "TriggerAuthentication", "PodMonitor", "KafkaTopic"}
+
+
+def test_the_strict_schema_refuses_a_misspelt_key() -> None:
+    schema = strict(json.loads((FOLDER / "schemas" / "scaledobject-v1alpha1.json").read_text()))
+    (scaled, *_) = of_kind(build("gpu"), "ScaledObject").values()
+    with pytest.raises(jsonschema.ValidationError, match="maxReplicas"):
+        jsonschema.validate({**scaled, "spec": {**scaled["spec"], "maxReplicas": 3}}, schema)
+
+
+@every_overlay
+def test_every_stage_runs_a_command_that_there_is_with_settings_that_are_known(overlay: str) -> None:
+    variables = known_variables()
+    config_maps = of_kind(build(overlay), "ConfigMap")
+    for stage, template in pods(build(overlay)):
+        for container in containers(template):
+            command: click.Command = main
+            for word in container["args"]:
+                assert isinstance(command, click.Group), container["args"]
+                found = command.get_command(click.Context(command), word)
+                assert found is not None, f"{stage}: backsight has no command {container['args']}"
+                command = found
+            assert not isinstance(command, click.Group), f"{stage}: {container['args']} needs a subcommand"
+            told = {each["name"]: each.get("value", "") for each in container["env"]}
+            for source in container["envFrom"]:
+                if "configMapRef" in source:
+                    told = {**config_maps[source["configMapRef"]["name"]]["data"], **told}
+            unknown = {name for name in told if not {name, name.removesuffix("_FILE")} & variables}
+            assert not unknown, f"{stage}: nobody reads {unknown}"
+            assert told["BACKSIGHT_HEALTH_PORT"] == "9100"
+            assert told["KAFKA_SASL_USERNAME"] == f"backsight-{stage}"
+
+
+@every_overlay
+def test_each_stage_once_with_probes_on_the_health_port(overlay: str) -> None:
+    assert sorted(of_kind(build(overlay), "Deployment")) == sorted(f"backsight-{stage}" for stage in STAGES)
+    for deployment in of_kind(build(overlay), "Deployment").values():
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+        assert ports["health"] == 9100
+        for probe, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
+            assert container[probe]["httpGet"] == {"path": path, "port": "health"}
+
+
+@every_overlay
+def test_nobody_is_root_or_may_write_outside_its_volumes(overlay: str) -> None:
+    for stage, template in pods(build(overlay)):
+        of_pod = template["spec"]["securityContext"]
+        assert of_pod["runAsNonRoot"] is True
+        assert of_pod["runAsUser"] == 10001
+        assert of_pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert template["spec"]["automountServiceAccountToken"] is False
+        for container in containers(template):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, stage
+            assert {"requests", "limits"} <= set(container["resources"])
+            assert "memory" in container["resources"]["limits"]
+            volumes = {each["name"] for each in template["spec"]["volumes"]}
+            assert {each["name"] for each in container["volumeMounts"]} <= volumes
+
+
+def test_only_inference_asks_for_a_gpu_and_gets_the_image_for_it() -> None:
+    for stage, template in pods(build("gpu")):
+        (container, *_) = template["spec"]["containers"]
+        gpus = container["resources"]["limits"].get("nvidia.com/gpu")
+        device = {each["name"]: each.get("value") for each in container["env"]}.get("INFERENCE_DEVICE")
+        expected = (1, "cuda", "backsight:cuda") if stage == "inference" else (None, device, "backsight:cpu")
+        assert (gpus, device, container["image"]) == expected
+        assert stage == "inference" or device in (None, "cpu")
+
+
+@every_overlay
+def test_selectors_select_the_pods_of_their_stage_alone(overlay: str) -> None:
+    labels = {stage: template["metadata"]["labels"] for stage, template in pods(build(overlay))}
+    manifests = build(overlay)
+    for stage in STAGES:
+        name = f"backsight-{stage}"
+        for kind in ("Deployment", "PodDisruptionBudget"):
+            selector = of_kind(manifests, kind)[name]["spec"]["selector"]
+            assert [other for other in labels if selects(selector, labels[other])] == [stage]
+    service = of_kind(manifests, "Service")["backsight-api"]["spec"]
+    assert [stage for stage in labels if selects({"matchLabels": service["selector"]}, labels[stage])] == ["api"]
+    api = of_kind(manifests, "Deployment")["backsight-api"]["spec"]["template"]["spec"]["containers"][0]
+    ports = {each["name"]: each["containerPort"] for each in api["ports"]}
+    assert [(each["port"], ports[each["targetPort"]]) for each in service["ports"]] == [(8000, 8000)]
+    assert {each["name"]: each.get("value") for each in api["env"]}["API_PORT"] == "8000"
+
+
+@every_overlay
+def test_what_is_named_is_there_or_a_secret_of_the_site(overlay: str) -> None:
+    """Volumes and environments name config maps and claims that the overlay makes."""
+    manifests = build(overlay)
+    made = {kind: set(of_kind(manifests, kind)) for kind in ("ConfigMap", "PersistentVolumeClaim", "Secret")}
+    assert made["Secret"] == set(), "secrets come by reference"
+    for _stage, template in pods(manifests):
+        text = yaml.safe_dump(template)
+        named = re.findall(r"configMap(?:Ref)?:\s+name: (\S+)", text)
+        assert named
+        assert set(named) <= made["ConfigMap"]
+        assert set(re.findall(r"claimName: (\S+)", text)) <= made["PersistentVolumeClaim"]
+    for policy in of_kind(manifests, "TriggerAuthentication").values():
+        assert {each["name"] for each in policy["spec"]["configMapTargetRef"]} <= made["ConfigMap"]
+
+
+def ways(manifests: tuple[Manifest, ...], stage: str, direction: str) -> set[int]:
+    """The ports that a stage's pods may speak to (``egress``), or be spoken to on (``ingress``); 1 stands for all."""
+    labels = next(template["metadata"]["labels"] for name, template in pods(manifests) if name == stage)
+    return {
+        port["port"]
+        for policy in of_kind(manifests, "NetworkPolicy").values()
+        if selects(policy["spec"]["podSelector"], labels)
+        for rule in policy["spec"].get(direction, ())
+        for port in rule["ports"]
+    }
+
+
+@every_overlay
+def test_network_policies_let_through_what_each_stage_needs_and_no_more(overlay: str) -> None:
+    manifests = build(overlay)
+    deny = of_kind(manifests, "NetworkPolicy")["backsight-default-deny"]["spec"]
+    assert sorted(deny) == ["podSelector", "policyTypes"]
+    scrapes = {9100} if overlay == "gpu" else set()
+    for stage, template in pods(manifests):
+        assert selects(deny["podSelector"], template["metadata"]["labels"])
+        out = {"ingest": {554, 322, 8554}, "router": {1}}.get(stage, set())
+        assert ways(manifests, stage, "egress") == {53, 9093} | out, stage
+        assert ways(manifests, stage, "ingress") == scrapes | ({8000} if stage == "api" else set()), stage
+    servers = of_kind(manifests, "ConfigMap")
+    (environment,) = (each["data"] for name, each in servers.items() if name.startswith("backsight-environment"))
+    assert environment["KAFKA_BOOTSTRAP_SERVERS"].endswith(":9093")
+
+
+def test_every_topic_once_as_the_registry_has_it() -> None:
+    made = [each["spec"] for each in of_kind(build("gpu"), "KafkaTopic").values()]
+    assert [each["topicName"] for each in made] == sorted(topic.name for topic in TOPICS)
+    for topic in TOPICS:
+        (spec,) = (each for each in made if each["topicName"] == topic.name)
+        assert spec["partitions"] == topic.partitions
+        assert topic.kafka_config().items() <= spec["config"].items()
+
+
+def test_nothing_is_scaled_beyond_the_partitions_it_shares() -> None:
+    manifests = build("gpu")
+    scaled = of_kind(manifests, "ScaledObject")
+    assert set(scaled) == {"backsight-inference", "backsight-router", "backsight-rules"}
+    for name, each in scaled.items():
+        assert each["spec"]["scaleTargetRef"]["name"] == name in of_kind(manifests, "Deployment")
+        assert 1 <= each["spec"]["minReplicaCount"] <= each["spec"]["maxReplicaCount"] <= PARTITIONS
+        for trigger in each["spec"]["triggers"]:
+            told = trigger["metadata"]
+            if trigger["type"] == "kafka":
+                assert told["topic"] in {topic.name for topic in TOPICS}
+                assert told["consumerGroup"].split(".")[0] == name.removeprefix("backsight-")
+            else:
+                assert names_in(told["query"]) <= metric_names()
+    rules = scaled["backsight-rules"]["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert rules["scaleDown"] == {"selectPolicy": "Disabled"}
+
+
+def names_in(query: str) -> set[str]:
+    return set(re.findall(r"\bbacksight_\w+", query))
+
+
+def metric_names() -> set[str]:
+    families = (each.describe()[0] for each in vars(metrics).values() if isinstance(each, MetricWrapperBase))
+    return {family.name + ending for family in families for ending in ("", "_total", "_sum", "_count", "_bucket")}
+
+
+def test_the_object_store_takes_the_place_of_the_volume(tmp_path: Path) -> None:
+    # Kustomize takes no absolute paths, so the overlay reaches out of its folder by a relative one.
+    away = "../" * len(tmp_path.parts[1:]) + str(FOLDER).lstrip("/")
+    overlay = {"resources": [f"{away}/base"], "components": [f"{away}/components/object-store"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    manifests = built(tmp_path)
+    assert not of_kind(manifests, "PersistentVolumeClaim")
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, VERSIONS[0], strict=True)
+    for stage, template in pods(manifests):
+        assert "data" not in {each["name"] for each in template["spec"]["volumes"]}
+        (container, *_) = template["spec"]["containers"]
+        assert not [each for each in container["volumeMounts"] if each["mountPath"].startswith("/data")]
+        keeps = stage in ("inference", "evidence", "api")
+        assert ("AWS_SECRET_ACCESS_KEY" in {each["name"] for each in container["env"]}) is keeps
+        assert ({443, 9000} <= ways(manifests, stage, "egress")) is keeps
+    (environment,) = (
+        each["data"] for name, each in of_kind(manifests, "ConfigMap").items() if "environment" in name
+    )
+    assert environment["EVIDENCE_URL"].startswith("s3://")
