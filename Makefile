@@ -26,6 +26,7 @@ check: setup-dev ## formatting, lint, types, import contracts, generated files
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m cli.reference --check
 	$(BIN)/python -m runtime.metrics_page --check
+	$(BIN)/python -m cli.scaling_page --check
 
 chaos-rules: setup-dev ## half an hour of history, rules workers killed twenty times (SEED=… for other moments)
 	BACKSIGHT_LONG=1 BACKSIGHT_SEED=$(or $(SEED),7) $(BIN)/python -m pytest tests/chaos/test_golden.py -s $(ARGS)
@@ -39,9 +40,10 @@ bench: setup-dev ## the measured figures, both sides in one run
 chaos-router: setup-dev ## kill, stop and hang the router; lost, doubled, recovery times (ARGS="--small", --hang 60)
 	$(BIN)/python -m tests.chaos.router_chaos $(ARGS)
 
-schemas: setup-dev ## write schemas/json, schemas/asyncapi.yaml, docs/topics.md and docs/configuration.md from the code
+schemas: setup-dev ## write schemas/json, schemas/asyncapi.yaml, KafkaTopics and the generated docs from the code
 	$(BIN)/python -m schemas.generate
 	$(BIN)/python -m cli.reference
+	$(BIN)/python -m cli.scaling_page
 
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet pyproject.toml

@@ -1,4 +1,4 @@
-"""What a number of cameras needs. Pure arithmetic over assumptions that are shown with the answer.
+"""What a number of cameras needs on disk. Pure arithmetic over assumptions that are shown with the answer.
 
 Sizes per record were measured (docs/pictures.md says how); retention and bounds are those of the topics' registry.
 """
@@ -53,8 +53,13 @@ def disk(load: Load) -> tuple[Store, ...]:
     return (_frames(load), _detections(load), _alerts(load), _pictures(load), _evidence(load))
 
 
+def frame_bytes(load: Load) -> int:
+    """Of a frame."""
+    return _jpeg(load.width, FRAME_BYTES_PER_PIXEL)
+
+
 def _frames(load: Load) -> Store:
-    each = _jpeg(load.width, FRAME_BYTES_PER_PIXEL)
+    each = frame_bytes(load)
     # Whole segments are deleted: the newest one that is closed may be as old as the retention and still be there.
     kept = _retention(FRAMES) + int(FRAMES.config["segment.ms"])
     records = round(load.cameras * load.fps * kept / SECOND)

@@ -255,7 +255,5 @@ def test_the_object_store_takes_the_place_of_the_volume(tmp_path: Path) -> None:
         keeps = stage in ("inference", "evidence", "api")
         assert ("AWS_SECRET_ACCESS_KEY" in {each["name"] for each in container["env"]}) is keeps
         assert ({443, 9000} <= ways(manifests, stage, "egress")) is keeps
-    (environment,) = (
-        each["data"] for name, each in of_kind(manifests, "ConfigMap").items() if "environment" in name
-    )
+    (environment,) = (each["data"] for name, each in of_kind(manifests, "ConfigMap").items() if "environment" in name)
     assert environment["EVIDENCE_URL"].startswith("s3://")
