@@ -96,6 +96,13 @@ class Notice(msgspec.Struct, frozen=True):
         """The value on one line, without its end."""
         return msgspec.json.format(self.value, indent=-1) if b"\n" in self.value else self.value
 
+    @property
+    def linked_line(self) -> bytes:
+        """The same with a last key `evidence_url`, where there is a link."""
+        if self.evidence_url is None:
+            return self.line
+        return self.line.rstrip()[:-1] + b',"evidence_url":' + msgspec.json.encode(self.evidence_url) + b"}"
+
 
 def iso(instant: int) -> str:
     """Milliseconds UTC as ISO 8601, `2026-11-23T00:30:30.123Z`."""

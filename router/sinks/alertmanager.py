@@ -20,7 +20,6 @@ from router.sinks import Notice, iso
 from router.targets import allowed_of
 from runtime.logs import get_logger
 from schemas.documents.routes import SinkDocument
-from schemas.messages import Alert
 
 PATH: Final = "/api/v2/alerts"
 MOST_AT_ONCE: Final = 500
@@ -144,33 +143,36 @@ class Alertmanager:
 
     def _told(self, notices: Iterable[Notice], now: int) -> list[dict[str, Any]]:
         """One entry for every identity among the notices, active where any alert of it is open."""
-        company: dict[Labels, list[Alert]] = {}
+        company: dict[Labels, list[Notice]] = {}
         for notice in self._open.values():
-            company.setdefault(self._identity(notice), []).append(notice.alert)
-        newest = {self._identity(notice): notice.alert for notice in notices}
+            company.setdefault(self._identity(notice), []).append(notice)
+        newest = {self._identity(notice): notice for notice in notices}
         return [
-            posted(dict(labels), company.get(labels, []), alert, now + self._hold_ms)
-            for labels, alert in newest.items()
+            posted(dict(labels), company.get(labels, []), notice, now + self._hold_ms)
+            for labels, notice in newest.items()
         ]
 
     def _identity(self, notice: Notice) -> Labels:
         return tuple(sorted((self._labels | {key: value for key, value in notice.labels.items() if value}).items()))
 
 
-def posted(labels: dict[str, str], still_open: list[Alert], newest: Alert, until: int) -> dict[str, Any]:
+def posted(labels: dict[str, str], still_open: list[Notice], newest: Notice, until: int) -> dict[str, Any]:
     """An entry of the POST. ``still_open``: alerts with these labels; ``until``: when it ends if nobody says more."""
-    shown = max(still_open, key=lambda alert: alert.opened_at, default=newest)
-    begin = min(alert.opened_at for alert in [*still_open, newest])
-    end = until if still_open or newest.resolved_at is None else max(newest.resolved_at, begin + 1)
+    latest = max(still_open, key=lambda notice: notice.alert.opened_at, default=newest)
+    shown, resolved_at = latest.alert, newest.alert.resolved_at
+    begin = min(notice.alert.opened_at for notice in [*still_open, newest])
+    end = until if still_open or resolved_at is None else max(resolved_at, begin + 1)
+    link = {} if latest.evidence_url is None else {"evidence_url": latest.evidence_url}
     return {
         "labels": labels,
         "annotations": {
             "summary": f"{shown.label} in {shown.roi} of {shown.camera_id}",
-            "alert_id": " ".join(alert.alert_id for alert in still_open) or newest.alert_id,
+            "alert_id": " ".join(notice.alert.alert_id for notice in still_open) or newest.alert.alert_id,
             "opened_at": iso(shown.opened_at),
             "confidence": f"{shown.evidence.confidence:.2f}",
             "hits": str(shown.hits),
             "roi_revision": shown.roi_revision,
+            **link,
         },
         "startsAt": iso(begin),
         "endsAt": iso(end),

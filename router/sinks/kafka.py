@@ -1,7 +1,7 @@
 """The sink `kafka`: a record per alert and phase on a topic of any cluster. See docs/sinks/kafka.md.
 
 Key, value and header `schema` are those of the topic `alerts`, so whoever reads that reads this; `delivery-id` is what
-readers deduplicate by.
+readers deduplicate by, `evidence-url` a link to the picture.
 """
 
 from pathlib import Path
@@ -101,6 +101,8 @@ class Kafka:
             ("type", notice.kind.encode()),
             ("site", notice.site.encode()),
         ]
+        if notice.evidence_url is not None:
+            headers.append(("evidence-url", notice.evidence_url.encode()))
         if self._cloudevents:
             headers.append(("content-type", CONTENT_TYPE.encode()))
             headers += [(f"ce_{name}", value.encode()) for name, value in cloud_event(notice).items()]

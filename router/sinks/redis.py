@@ -1,7 +1,8 @@
 """The sink `redis`: an entry of a stream per alert and phase, or a message on a channel. See docs/sinks/redis.md.
 
 An entry's fields are `id` (by which readers deduplicate), `type`, `timestamp`, `site`, `camera_id`, `roi`, `label`,
-`severity` and `data`, the alert as JSON. A message is the record of `router.records`.
+`severity`, `data`, the alert as JSON, and `evidence_url` where there is a link. A message is the record of
+`router.records`.
 """
 
 import re
@@ -206,6 +207,7 @@ def answer_of(error: RedisError | OSError) -> Answer:
 
 def _fields(notice: Notice) -> dict[Any, Any]:  # the client's own types are wider
     alert = notice.alert
+    link = {} if notice.evidence_url is None else {"evidence_url": notice.evidence_url}
     return {
         "id": notice.delivery_id,
         "type": notice.kind,
@@ -216,6 +218,7 @@ def _fields(notice: Notice) -> dict[Any, Any]:  # the client's own types are wid
         "label": alert.label,
         "severity": alert.severity,
         "data": notice.line,
+        **link,
     }
 
 

@@ -1,5 +1,7 @@
 """The sink `stdout`: a readable line per alert on a terminal, the exact alert as a JSON line everywhere else.
 
+A link to its picture comes last, where the settings say under which address.
+
 Every alert is written and flushed by itself, so a reader of the pipe sees it at once.
 """
 
@@ -49,7 +51,9 @@ class Stdout:
     async def deliver(self, notice: Notice) -> Answer:
         """Writes one line. A reader that went away ends the stage: what was not read is not delivered."""
         lines = [
-            readable_line(member.alert, colour=self._colour).encode() if self._readable else member.line
+            readable_line(member.alert, colour=self._colour, link=member.evidence_url).encode()
+            if self._readable
+            else member.linked_line
             for member in notice.members
         ]
         try:
@@ -65,7 +69,7 @@ class Stdout:
         """Leaves the process's stdout open."""
 
 
-def readable_line(alert: Alert, *, colour: bool = False) -> str:
+def readable_line(alert: Alert, *, colour: bool = False, link: str | None = None) -> str:
     """One line for a person, local time. Control characters in names are shown as `?`: a terminal obeys them."""
     instant = alert.opened_at if alert.resolved_at is None else alert.resolved_at
     when = datetime.fromtimestamp(instant / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -79,7 +83,7 @@ def readable_line(alert: Alert, *, colour: bool = False) -> str:
     else:
         lasted = (instant - alert.opened_at) / 1000
         what = f"{alert.label}, after {lasted:.1f} s ({alert.reason})"
-    text = f"{where}: {what}"
+    text = f"{where}: {what}" + (f"  {link}" if link else "")
     clean = "".join(letter if letter.isprintable() else "?" for letter in text)
     return f"{when}  {shown}{' ' * (8 - len(severity))}  {alert.phase:<8}  {clean}"
 

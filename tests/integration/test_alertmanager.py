@@ -167,7 +167,7 @@ async def test_an_opening_that_was_not_taken_is_not_posted_again() -> None:
 
 def test_no_label_holds_an_id_or_a_time_and_the_end_is_after_the_beginning() -> None:
     alert = resolved(opened(), after_ms=0)
-    entry = posted({"alertname": "Backsight"}, [], alert, 0)
+    entry = posted({"alertname": "Backsight"}, [], notice(alert), 0)
     assert entry["startsAt"] < entry["endsAt"]
     labels = str(notice(alert).labels)
     assert alert.alert_id not in labels

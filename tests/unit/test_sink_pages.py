@@ -14,7 +14,7 @@ CERTIFICATES = ("ca_file", "ssl_ca_location")
 """Files that a reader has and we have not."""
 
 
-@pytest.mark.parametrize("kind", ["file", "kafka", "mqtt", "redis"])
+@pytest.mark.parametrize("kind", ["file", "kafka", "mqtt", "redis", "stdout"])
 def test_the_example_of_a_page_is_taken(kind):
     page = (PAGES / f"{kind}.md").read_text(encoding="utf-8")
     routes = read_document(Routes, read_yaml(page.split("```yaml\n")[1].split("```")[0], f"{kind}.md"), "routes.yaml")
