@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 
 from cli.checks.finding import Finding, fault, note, ok, warning
+from cli.reference import OTHER_VARIABLES
 from router.configuration import load_router
 from runtime.configs import Checked
-from runtime.settings import redis_notice
+from runtime.settings import SERVICES_VARIABLES, redis_notice
 from schemas.problems import BadDocument
+
+_OURS = ("ALERTING_", "API_", "BACKSIGHT_", "EVIDENCE_", "INFERENCE_", "PICTURE_")
+_KNOWN = {*SERVICES_VARIABLES, *OTHER_VARIABLES}
 
 
 def configs(checked: Checked, environ: Mapping[str, str]) -> list[Finding]:
@@ -30,4 +34,9 @@ def configs(checked: Checked, environ: Mapping[str, str]) -> list[Finding]:
         found.append(warning("configs", "no camera is enabled", "write configs/cameras.yaml"))
     if notice := redis_notice(environ):
         found.append(note("configs", notice, "docs/from-redis.md"))
+    found += [
+        note("configs", f"{name} is set, and nothing reads it", "docs/configuration.md has what is read")
+        for name in sorted(environ)
+        if name.startswith(_OURS) and name.removesuffix("_FILE") not in _KNOWN and name not in _KNOWN
+    ]
     return found

@@ -221,6 +221,14 @@ def test_a_redis_url_left_over_is_answered(tmp_path: Path) -> None:
     assert "hunter2" not in str(found)
 
 
+def test_a_variable_that_nothing_reads_is_named(tmp_path: Path) -> None:
+    written(tmp_path)
+    environ = {"INFERENCE_IMGSZ": "640", "INFERENCE_DEVICE": "cpu", "EVIDENCE_SIGN_SECRET_FILE": os.devnull}
+    found = configs.configs(check_folder(tmp_path, environ), environ)
+    (line,) = [each for each in found if "reads" in each.said]
+    says(line, "note", "INFERENCE_IMGSZ is set, and nothing reads it", "docs/configuration.md")
+
+
 # ---- cameras and topics, as they are judged
 
 GATE = Camera.model_validate({"id": "gate", "url": "rtsp://h/1", "fps_target": 5})
