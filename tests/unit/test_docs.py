@@ -109,4 +109,4 @@ def test_a_command_that_is_not_there_would_be_seen() -> None:
     assert wrong("cameras probe URL_OR_ID --seconds=2") is None
     found = list(commands(ROOT / "README.md"))
     assert len(found) > 15
-    assert "config check" in found
+    assert "alerts tail -f" in found
