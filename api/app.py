@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from api.infer import infer_routes
 from api.kafka_watch import KafkaState, KafkaWatch
 from api.looking import Looking
 from api.marks import Marking, MarkWritten, kafka_marking, mark_routes
+from api.model_following import ModelFollowing
 from api.revisions import Revisions, kafka_revisions
 from api.rois import rois_routes
 from api.silences import SilenceWritten, Silencing, kafka_silencing, silence_routes
@@ -32,6 +33,7 @@ from evidence.store import EvidenceStore
 from inference.detectors import device_for, open_detector
 from inference.detectors.contract import Detector
 from inference.device import pick
+from inference.model_watch import ModelWatch
 from inference.pictures import Limits
 from runtime.health import Health
 from runtime.logs import get_logger
@@ -39,6 +41,7 @@ from runtime.settings import Settings
 from runtime.store import BadStore
 from runtime.version import version
 from schemas.documents.rois import Rois
+from schemas.documents.services import InferenceSettings
 from schemas.problems import BadDocument, Problem
 
 log = get_logger(__name__)
@@ -104,15 +107,24 @@ def create_app(
     return app
 
 
-def from_settings(settings: Settings, draining: Callable[[], bool] = lambda: False) -> FastAPI:
+def from_settings(
+    settings: Settings, environ: Mapping[str, str], draining: Callable[[], bool] = lambda: False
+) -> FastAPI:
     """The API of an installation: the model is loaded, and Kafka asked, once the server has started.
 
+    ``environ``: the environment of ``settings``; another model in `services.yaml` takes over without a restart.
     Health and metrics are served on BACKSIGHT_HEALTH_PORT too, where that is set; ``draining`` is for them.
     Raises `BadDocument`.
     """
     told = settings.services
     limits = Limits(max_bytes=told.api.max_upload_bytes, max_pixels=told.api.max_pixels)
-    looking = Looking(lambda: _detector(settings))
+
+    def opened(wanted: InferenceSettings) -> Detector:
+        # Picked, not claimed: the API may share a GPU with the inference stage.
+        return open_detector(wanted, device=pick(device_for(wanted)), floor=settings.floor)
+
+    looking = Looking(lambda: opened(told.inference))
+    following = ModelFollowing(looking, ModelWatch(settings, environ, opened))
     watch = KafkaWatch(settings.kafka, settings.prefix)
     revisions = kafka_revisions(settings)
     alerts = AlertList(settings.kafka, settings.prefix, told.api.alert_days, _now)
@@ -122,11 +134,13 @@ def from_settings(settings: Settings, draining: Callable[[], bool] = lambda: Fal
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         health = Health("api", draining)
         health.check("model", lambda: looking.detail)
+        health.check("next_model", lambda: looking.refused, "degraded")
         health.check("device", lambda: "is lost" if looking.lost else None, "alive")
         health.check("kafka", lambda: None if watch.state.status == "ok" else watch.state.detail, "degraded")
         health.serve(settings.health_port, settings.health_host)
         beating = asyncio.create_task(_beat(health))
         looking.start()
+        following.start()
         watch.start()
         alerts.start()
         try:
@@ -135,6 +149,7 @@ def from_settings(settings: Settings, draining: Callable[[], bool] = lambda: Fal
             alerts.close()
             revisions.close()
             watch.close()
+            following.close()
             looking.close()
             beating.cancel()
             health.close()
@@ -179,12 +194,6 @@ def _evidence(settings: Settings) -> EvidenceStore:
 
 def _now() -> int:
     return round(time.time() * 1000)
-
-
-def _detector(settings: Settings) -> Detector:
-    told = settings.services.inference
-    # Picked, not claimed: the API may share a GPU with the inference stage.
-    return open_detector(told, device=pick(device_for(told)), floor=settings.floor)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

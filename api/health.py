@@ -17,7 +17,7 @@ from runtime.version import version
 
 
 class ModelHealth(BaseModel):
-    """The detector and which weights it has."""
+    """The detector and which weights it has. ``detail`` beside `ready`: why another that was asked for does not run."""
 
     status: Literal["loading", "ready", "failed"]
     detail: str | None = None
@@ -79,7 +79,7 @@ def health_routes(looking: Looking, kafka: Callable[[], KafkaState]) -> APIRoute
             uptime_seconds=round(time.monotonic() - started, 1),
             model=ModelHealth(
                 status=looking.state,
-                detail=looking.detail,
+                detail=looking.detail or looking.refused,
                 name=None if model is None else model.name,
                 version=None if model is None else model.version,
                 sha256=None if model is None else model.sha256,

@@ -20,7 +20,7 @@ from rules.engine import Document, RoiHit, roi_hits
 from rules.geometry import to_fractions
 from schemas.documents.cameras import CameraId
 from schemas.effective import RoiRules
-from schemas.messages import Detection, Model
+from schemas.messages import Detection
 
 UPLOADS_AT_ONCE: Final = 16
 """Pictures in memory while they come in; with the default limit of 10 MB that is 160 MB."""
@@ -124,8 +124,7 @@ def infer_routes(looking: Looking, documents: Documents, limits: Limits, min_con
             raise _refused(bad) from None
         except (Busy, NotReady) as error:
             raise _busy(str(error)) from None
-        assert looking.model is not None
-        return _inferred(looked, looking.model, camera_id, document, least)
+        return _inferred(looked, camera_id, document, least)
 
     return router
 
@@ -162,9 +161,9 @@ def _hits(looked: Looked, shown: tuple[Detection, ...], document: Document | Non
     return roi_hits(document, shown, looked.width, looked.height, round(time.time() * 1000))
 
 
-def _inferred(looked: Looked, model: Model, camera_id: str | None, document: Document | None, least: float) -> Inferred:
+def _inferred(looked: Looked, camera_id: str | None, document: Document | None, least: float) -> Inferred:
     shown = _shown(looked, least)
-    width, height = looked.width, looked.height
+    model, width, height = looked.model, looked.width, looked.height
     answer = Inferred(
         model=SeenModel(name=model.name, version=model.version, sha256=model.sha256),
         width=width,

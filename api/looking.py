@@ -11,9 +11,10 @@ from typing import Final, Literal, NamedTuple, TypeVar
 
 from inference.annotate import Area, Mark, annotated, as_jpeg
 from inference.detectors.contract import Detector, DeviceLost, OutOfMemory
+from inference.model_watch import took_over
 from inference.pictures import Limits, Picture, check, decode
 from runtime.logs import get_logger
-from runtime.metrics import INFERENCE_SECONDS, MODEL_INFO
+from runtime.metrics import INFERENCE_SECONDS
 from runtime.redact import redact
 from schemas.messages import Detection, Model
 
@@ -35,8 +36,9 @@ class NotReady(RuntimeError):
 
 
 class Looked(NamedTuple):
-    """What was seen in a picture. ``milliseconds`` are those of the detector alone."""
+    """What was seen in a picture, and by which model. ``milliseconds`` are those of the detector alone."""
 
+    model: Model
     width: int
     height: int
     detections: tuple[Detection, ...]
@@ -54,11 +56,21 @@ class Looking:
         self._detector: Detector | None = None
         self.state: State = "loading"
         self.detail: str | None = "the model is being loaded"
+        self.refused: str | None = None
+        """Why the model that is asked for by now does not run; the one before does."""
         self.lost = False
 
     def start(self) -> "Future[None]":
         """Begins to load the detector; `state` says how that goes, and the future ends when it has been decided."""
         return self._thread.submit(self._load)
+
+    def take_over(self, detector: Detector) -> None:
+        """The detector, ready and warm, looks at what comes from now on; from any thread."""
+        if self.lost:
+            return
+        took_over(detector, self.model)
+        self._detector = detector
+        self.state, self.detail = "ready", None
 
     def close(self) -> None:
         """Lets the thread end; what still waits is dropped."""
@@ -122,17 +134,10 @@ class Looking:
             future.exception()  # retrieved, also when nobody waits any more
 
     def _load(self) -> None:
-        started = time.monotonic()
         try:
-            self._detector = self._open()
+            self.take_over(self._open())
         except Exception as error:  # whatever it is, /health says it and the rest of the API goes on
             self._fail(str(error) or type(error).__name__)
-            return
-        model = self._detector.model
-        seconds = round(time.monotonic() - started, 2)
-        log.info("model_loaded", model=model.name, version=model.version, sha256=model.sha256, seconds=seconds)
-        MODEL_INFO.labels(model.name, model.version, model.sha256).set(1)
-        self.state, self.detail = "ready", None
 
     def _fail(self, detail: str) -> None:
         self.state, self.detail = "failed", redact(detail)
@@ -146,4 +151,4 @@ def _look(detector: Detector, content: bytes, limits: Limits, *, whole: bool = F
     (detections,) = detector.detect([picture])
     seconds = time.perf_counter() - started
     INFERENCE_SECONDS.observe(seconds)
-    return Looked(head.width, head.height, detections, seconds * 1000), picture
+    return Looked(detector.model, head.width, head.height, detections, seconds * 1000), picture

@@ -30,7 +30,7 @@ def made() -> FastAPI:
     """The application of `BACKSIGHT_CONFIGS` (or `configs`) and the environment; raises `BadDocument`."""
     configure_logs("api")
     environ = environment()
-    return from_settings(load_settings(Path(environ.get("BACKSIGHT_CONFIGS") or "configs"), environ))
+    return from_settings(load_settings(Path(environ.get("BACKSIGHT_CONFIGS") or "configs"), environ), environ)
 
 
 app: Final = _Lazy()

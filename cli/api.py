@@ -43,7 +43,7 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
 
     Exit codes: 0 stopped, 1 the port is taken, 2 a setting does not check.
     """
-    settings, _ = read_settings(configs, prefix)
+    settings, environ = read_settings(configs, prefix)
     configure_logs("api")
     log = get_logger("cli.api")
     told = settings.services.api
@@ -52,7 +52,7 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
         _check_tls(told)
         if told.auth == "tokens" and not is_loopback(address[0]):
             _first_token(told)
-        application = from_settings(settings, draining=lambda: server.should_exit)
+        application = from_settings(settings, environ, draining=lambda: server.should_exit)
     except BadDocument as bad:
         refuse(bad.problems)
     try:

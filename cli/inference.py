@@ -25,7 +25,8 @@ def inference(configs: Path, prefix: str, device: str | None) -> None:
     """Look at frames: the topic frames to the topic detections, one event for each frame, also when nothing is seen.
 
     The model is that of INFERENCE_MODEL_PATH: an ONNX file, or any that Ultralytics loads where the extra is
-    installed. Processes share the cameras as one consumer group; on one machine each takes a GPU of its own. Live
+    installed. Another model in services.yaml (`backsight models promote`) takes over without a restart and without
+    losing a frame. Processes share the cameras as one consumer group; on one machine each takes a GPU of its own. Live
     frames older than inference.staleness_seconds are not looked at but recorded as skipped; frames of a file that is
     played without loss are all looked at, one by one. Ctrl-C or SIGTERM ends the batch under way and sends nothing
     twice.
@@ -33,7 +34,7 @@ def inference(configs: Path, prefix: str, device: str | None) -> None:
     Exit codes: 0 stopped, 1 too many bad frames in a row or a fault, 2 a setting or the model does not check, 3 Kafka
     cannot be reached or a topic is missing, 4 the GPU asked for is not there, taken, or broken.
     """
-    settings, _ = read_settings(configs, prefix)
+    settings, environ = read_settings(configs, prefix)
     if device is not None:
         written = {**settings.services.inference.model_dump(), "device": device}
         try:
@@ -43,4 +44,4 @@ def inference(configs: Path, prefix: str, device: str | None) -> None:
         services = settings.services.model_copy(update={"inference": told})
         settings = settings.model_copy(update={"services": services})
     configure_logs("inference")
-    sys.exit(run(settings, stop_on_signals()))
+    sys.exit(run(settings, stop_on_signals(), environ))

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "config": Lazy("cli.config", "config", "Check and apply cameras.yaml, rois.yaml and services.yaml."),
     "cameras": Lazy("cli.cameras", "cameras", "List the cameras, probe one, see its picture with its ROIs."),
     "doctor": Lazy("cli.doctor", "doctor", "Look at everything that can be wrong, and say what to do."),
+    "models": Lazy("cli.models", "models", "Register models, check their files, and say which one runs."),
     "topics": Lazy("cli.topics", "topics", "Create and describe the topics."),
     "plan": Lazy("cli.plan", "plan", "What a number of cameras needs."),
     "kafka": Lazy("cli.kafka", "kafka", "A local Apache Kafka for one machine."),

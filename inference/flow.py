@@ -12,6 +12,7 @@ from inference.batching import Batches, BatchLimit, is_stale
 from inference.detecting import Detecting, Failure, Outcome
 from inference.detectors.contract import Detector
 from inference.frames import Event, Frame, event_of, read_frame
+from inference.model_watch import took_over
 from inference.pictures import Limits, Picture, decode
 from inference.sending import STAGE, BrokerTrouble, Sending
 from runtime.kafka import Consumer, Message, TopicPartition
@@ -55,19 +56,16 @@ class Flow:
         clock: Callable[[], int],
         seen: Callable[[Event], None] | None = None,
     ) -> None:
-        self._detector = detector
         self._consumer = consumer
         self._sending = sending
         self._floor = floor
         self._staleness_ms = staleness_ms
         self._clock = clock
         self._seen = seen
-        self._limit = BatchLimit(detector.batch_size)
         self._batches: Batches[Frame] = Batches(batch_wait_ms)
-        # Two batches and a bit: the next one is decoded while this one is detected, and memory stays small.
-        self._most_waiting = 2 * detector.batch_size + 8
         self._frames_topic = ""
-        self._detecting = Detecting(detector, self._limit, clock)
+        self._next: Detector | None = None
+        self._use(detector)
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
         self._detection = ThreadPoolExecutor(1, thread_name_prefix="detect")
         self._in_flight: Future[list[Outcome]] | None = None
@@ -97,7 +95,17 @@ class Flow:
         self._gather_outcomes()
         self._begin_batch()
         self._sending.turn()
-        self._read()
+        if self._next is None:
+            self._read()
+        else:
+            self._swap(self._next)
+
+    def take_over(self, detector: Detector) -> None:
+        """The detector, ready and warm, looks at every frame that is not read yet.
+
+        What was read is looked at by the one before: on every partition the model changes at one offset.
+        """
+        self._next = detector
 
     def drain(self) -> bool:
         """Lets the batch under way end, sends what is done, commits what is safe; answers whether all was.
@@ -114,6 +122,25 @@ class Flow:
         self._decoders.shutdown(wait=False, cancel_futures=True)
         self._detection.shutdown(wait=False, cancel_futures=True)
         self._sending.leave()
+
+    def _use(self, detector: Detector) -> None:
+        self.detector = detector
+        """Who looks now."""
+        self._limit = BatchLimit(detector.batch_size)
+        # Two batches and a bit: the next one is decoded while this one is detected, and memory stays small.
+        self._most_waiting = 2 * detector.batch_size + 8
+        self._detecting = Detecting(detector, self._limit, self._clock)
+
+    def _swap(self, detector: Detector) -> None:
+        """Once nothing that was read waits any more; that takes two batches, and nothing is read meanwhile."""
+        if self._in_flight is not None:
+            self._wait_for_detection(0.05)
+        elif self._batches:
+            self._sending.wait(0.005)  # a batch that is not full leaves soon
+        else:
+            took_over(detector, self.detector.model)
+            self._use(detector)
+            self._next = None
 
     # Reading
 
@@ -169,7 +196,7 @@ class Flow:
             self._batches.add(frame, frame.head.mode, now)
 
     def _decode(self, content: bytes) -> Picture:
-        return decode(content, _LIMITS, ("jpeg",), self._detector.input_size)
+        return decode(content, _LIMITS, ("jpeg",), self.detector.input_size)
 
     # Detecting
 
@@ -197,7 +224,7 @@ class Flow:
         for frame, detections, failure in outcomes:
             if failure is None:
                 self._bad_in_a_row = 0
-                event = event_of(frame, self._detector.model, self._floor, detections)
+                event = event_of(frame, self.detector.model, self._floor, detections)
                 frame.order.finish(frame.offset, event)
                 if self._seen is not None:
                     self._seen(event)
@@ -211,7 +238,7 @@ class Flow:
 
     def _skip(self, frame: Frame, why: Skipped) -> None:
         FRAMES_SKIPPED.labels(why).inc()
-        frame.order.finish(frame.offset, event_of(frame, self._detector.model, self._floor, skipped=why))
+        frame.order.finish(frame.offset, event_of(frame, self.detector.model, self._floor, skipped=why))
 
     def _count_bad(self, what: str) -> None:
         self._bad_frames.happened(self._clock(), what=what)

@@ -45,6 +45,7 @@ class RegisteredModel(Document):
     labels: tuple[str, ...] = ()
     input: Any = Field(default=None, description="size and kind of the model's input, for people")
     licence: str = ""
+    metrics: dict[str, float] = Field(default_factory=dict, description="how it was measured, for people")
     card: str | None = Field(default=None, description="path of the model card")
 
 
@@ -67,6 +68,11 @@ def read_registry(path: Path = REGISTRY) -> ModelRegistry:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ModelRegistry()
+    return registry_of(text, path)
+
+
+def registry_of(text: str, path: Path) -> ModelRegistry:
+    """The registry that ``text`` holds; ``path`` begins every complaint. Raises as `read_registry` does."""
     registry = read_document(ModelRegistry, read_yaml(text, path.name), path.name)
     names = [(entry.name, entry.version) for entry in registry.models]
     problems = [
@@ -77,6 +83,13 @@ def read_registry(path: Path = REGISTRY) -> ModelRegistry:
     if problems:
         raise BadDocument(problems)
     return registry
+
+
+def file_of(entry: RegisteredModel, registry_path: Path = REGISTRY) -> Path:
+    """Where the entry's file is, or would be: in the registry's folder, else in the folder above it."""
+    folder = registry_path.resolve().parent
+    above = folder.parent / entry.path
+    return above if above.exists() and not (folder / entry.path).exists() else folder / entry.path
 
 
 def sha256_of(path: Path) -> str:

@@ -6,6 +6,8 @@ has partitions is one that can work.
 
 import os
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from inference.detectors import device_for, open_detector
@@ -14,15 +16,17 @@ from inference.device import Claim, NoDevice, claim
 from inference.flow import Flow, TooManyBad
 from inference.gpu import GpuWatch
 from inference.keeping import Remembering
+from inference.model_registry import REGISTRY
+from inference.model_watch import ModelWatch, took_over
 from inference.sending import STAGE, BrokerTrouble, Sending
 from runtime.dead_letters import DeadLetters
 from runtime.health import Health
 from runtime.kafka import BrokerUnreachable, KafkaError, KafkaException, TopicPartition, admin, consumer, producer
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_DEVICE, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
-from runtime.metrics import MODEL_INFO
 from runtime.settings import Settings
 from runtime.store import BadStore
+from schemas.documents.services import InferenceSettings
 from schemas.problems import BadDocument
 from schemas.topics import DETECTIONS, FRAMES
 
@@ -37,8 +41,12 @@ class TopicsMissing(RuntimeError):
     """The topics are not there, or do not fit together."""
 
 
-def run(settings: Settings, stop: Stop) -> int:
-    """Runs until ``stop`` is set; answers the exit code."""
+def run(settings: Settings, stop: Stop, environ: Mapping[str, str] | None = None, *, registry: Path = REGISTRY) -> int:
+    """Runs until ``stop`` is set; answers the exit code.
+
+    With ``environ``, the environment of ``settings``, the model is followed: another one in `services.yaml` takes
+    over without a restart.
+    """
     health = Health(STAGE, stop.is_set)
     loaded: list[Detector] = []
     health.check("model", lambda: None if loaded else "is being loaded")
@@ -47,26 +55,27 @@ def run(settings: Settings, stop: Stop) -> int:
     health.check("moving", lambda: flows[0].moving.fault() if flows else None, "alive")
     health.serve(settings.health_port, settings.health_host)
     held: Claim | None = None
+    watch: ModelWatch | None = None
     try:
         remembering = Remembering.of(settings, now_ms)
         told = settings.services.inference
         held = claim(device_for(told))
-        detector = open_detector(told, device=held.device, floor=settings.floor)
+        device = held.device
+
+        def opened(wanted: InferenceSettings) -> Detector:
+            return open_detector(wanted, device=device, floor=settings.floor, registry=registry)
+
+        detector = opened(told)
         loaded.append(detector)
-        gpu = GpuWatch.of(held.device)
+        gpu = GpuWatch.of(device)
         if gpu is not None:
             health.before_metrics(gpu.look)
-        model = detector.model
-        MODEL_INFO.labels(model.name, model.version, model.sha256).set(1)
-        log.info(
-            "model_loaded",
-            model=model.name,
-            version=model.version,
-            sha256=model.sha256,
-            device=detector.device,
-            labels=list(detector.labels),
-        )
-        return _serve(settings, stop, detector, health, flows, remembering)
+        took_over(detector, None)
+        if environ is not None:
+            watch = ModelWatch(settings, environ, opened, registry)
+            health.check("next_model", lambda: None if watch is None else watch.refused, "degraded")
+        health.tell("model", lambda: _model(flows[0].detector if flows else detector))
+        return _serve(settings, stop, detector, health, flows, remembering, watch)
     except (BadModel, BadDocument) as error:
         log.error("model_refused", reason=str(error))
         return EXIT_CONFIG
@@ -83,6 +92,8 @@ def run(settings: Settings, stop: Stop) -> int:
         log.error("too_many_bad_frames", reason=str(error))
         return EXIT_FAULT
     finally:
+        if watch is not None:
+            watch.close()
         if held is not None:
             held.release()
         health.close()
@@ -95,6 +106,7 @@ def _serve(
     health: Health,
     flows: list[Flow],
     remembering: Remembering | None,
+    watch: ModelWatch | None,
 ) -> int:
     frames, detections = FRAMES.full_name(settings.prefix), DETECTIONS.full_name(settings.prefix)
     client_id = f"backsight-inference-{os.getpid()}"
@@ -143,6 +155,8 @@ def _serve(
         flow.subscribe(frames)
         while not stop.is_set():
             health.beat()
+            if watch is not None and (found := watch.next()) is not None:
+                flow.take_over(found)
             flow.turn()
         if not flow.drain():
             raise BrokerUnreachable("the broker did not take the last events; their frames will be looked at again")
@@ -156,6 +170,12 @@ def _serve(
         if remembering is not None:
             remembering.close()
     return EXIT_OK
+
+
+def _model(detector: Detector) -> dict[str, str]:
+    """What `/health` says of the model: which one runs, and where."""
+    model = detector.model
+    return {"name": model.name, "version": model.version, "sha256": model.sha256, "device": detector.device}
 
 
 def now_ms() -> int:

@@ -163,21 +163,27 @@ def doubts(cameras: Iterable[ResolvedCamera], rois: Rois, labels: Iterable[str] 
     known = {each.camera.id for each in cameras}
     with_rois = {entry.camera_id for entry in rois.cameras if entry.forbidden_rois}
     found = [Problem("cameras.yaml", f"{name} has no ROIs: it can never alert") for name in sorted(known - with_rois)]
-    model_labels = None if labels is None else set(labels)
     for number, entry in enumerate(rois.cameras):
         place = f"rois.yaml: cameras[{number}]"
         if entry.camera_id not in known:
             found.append(Problem(f"{place}.camera_id", f"no enabled camera is called {entry.camera_id}"))
-        found += _label_doubts(place, entry, model_labels)
-    return found
+        if entry.forbidden_rois and not entry.alert_classes:
+            found.append(Problem(f"{place}.alert_classes", "is empty: nothing can alert"))
+    return found if labels is None else found + label_doubts(rois, labels)
 
 
-def _label_doubts(place: str, entry: CameraRois, model_labels: set[str] | None) -> list[Problem]:
+def label_doubts(rois: Rois, labels: Iterable[str]) -> list[Problem]:
+    """The labels of a model that a camera does not list, and those that a camera lists in vain."""
+    known = set(labels)
+    return [
+        doubt
+        for number, entry in enumerate(rois.cameras)
+        for doubt in _label_doubts(f"rois.yaml: cameras[{number}]", entry, known)
+    ]
+
+
+def _label_doubts(place: str, entry: CameraRois, model_labels: set[str]) -> list[Problem]:
     found: list[Problem] = []
-    if entry.forbidden_rois and not entry.alert_classes:
-        found.append(Problem(f"{place}.alert_classes", "is empty: nothing can alert"))
-    if model_labels is None:
-        return found
     listed = {*entry.alert_classes, *entry.allowed_classes}
     unlisted = sorted(model_labels - listed)
     if unlisted:

@@ -37,6 +37,7 @@ class Health:
         self._stage = stage
         self._checks: dict[str, tuple[Check, Weight]] = {}
         self._since: dict[str, tuple[bool, float]] = {}
+        self._facts: dict[str, Callable[[], object]] = {}
         self._started = time.monotonic()
         self._beat: float | None = None
         self._before_metrics: list[Callable[[], None]] = []
@@ -53,6 +54,10 @@ class Health:
         """Takes checks away."""
         for name in names:
             self._checks.pop(name, None)
+
+    def tell(self, name: str, fact: Callable[[], object]) -> None:
+        """Adds something to `/health` that decides nothing; ``fact`` answers what JSON can hold."""
+        self._facts[name] = fact
 
     def beat(self) -> None:
         """The stage's loop calls this at every turn; from the first on it must do so at least every 30 s."""
@@ -84,6 +89,7 @@ class Health:
         if path == "/health":
             uptime = round(time.monotonic() - self._started, 1)
             body |= {"stage": self._stage, "version": version(), "uptime_seconds": uptime}
+            body |= {name: fact() for name, fact in list(self._facts.items())}
         if path == "/health" or "verbose" in query:
             body["checks"] = {each.name: each.shown() for each in found}
         return (503 if failing else 200), "application/json", json.dumps(body).encode()

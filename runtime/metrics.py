@@ -84,6 +84,9 @@ OUT_OF_MEMORY = Counter(
     "backsight_inference_out_of_memory_total", "batches that the device's memory did not hold; each is halved"
 )
 MODEL_INFO = Gauge("backsight_model_info", "1 for the model that runs", ["name", "version", "sha256"])
+MODEL_RELOAD_OK = Gauge(
+    "backsight_model_reload_ok", "1 while the model that services.yaml names runs, 0 while it was refused"
+)
 PICTURES_KEPT = Counter("backsight_pictures_kept_total", "small pictures written to the picture memory")
 PICTURE_BYTES = Counter("backsight_picture_bytes_total", "bytes of the pictures written to the picture memory")
 PICTURES_DROPPED = Counter(

@@ -16,7 +16,7 @@ from runtime.logs import get_logger
 from schemas.documents.services import InferenceSettings
 from schemas.problems import BadDocument
 
-__all__ = ["DETECTORS", "detector_name", "device_for", "model_labels", "open_detector"]
+__all__ = ["DETECTORS", "detector_name", "device_for", "file_labels", "model_labels", "open_detector"]
 
 DETECTORS: Final = {
     "onnx": "inference.detectors.onnx",
@@ -79,13 +79,21 @@ def open_detector(
     return detector
 
 
+def file_labels(path: Path) -> tuple[str, ...] | None:
+    """The labels that stand in a model file, without loading it: those of an ONNX file; None where there are none.
+
+    Raises `BadModel` where an ONNX file is none.
+    """
+    return read_onnx_head(path).labels if path.suffix.lower() == ".onnx" else None
+
+
 def model_labels(path: Path, registry: Path = REGISTRY) -> tuple[str, ...] | None:
     """The labels of a model file without loading it: those in the file, else those of the registry, else None.
 
     Never raises: a check of the configuration asks for them in passing, and `open_detector` says what is wrong.
     """
     try:
-        labels = read_onnx_head(path).labels if path.suffix.lower() == ".onnx" else None
+        labels = file_labels(path)
         if labels:
             return labels
         found = identify(path, registry)

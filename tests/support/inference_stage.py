@@ -120,14 +120,14 @@ def inference_settings(bootstrap: str, prefix: str, model: Path, **inference: An
 class Stage:
     """An inference stage in a thread of this process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **how: Any) -> None:
         self.exit_code: int | None = None
         self._stop = Stop()
-        self._thread = threading.Thread(target=self._run, args=(settings,))
+        self._thread = threading.Thread(target=self._run, args=(settings, how))
         self._thread.start()
 
-    def _run(self, settings: Settings) -> None:
-        self.exit_code = run(settings, self._stop)
+    def _run(self, settings: Settings, how: dict[str, Any]) -> None:
+        self.exit_code = run(settings, self._stop, **how)
 
     def end(self, seconds: float = 30.0) -> int | None:
         """Stops it and waits; answers its exit code."""
@@ -142,9 +142,9 @@ class Stage:
 
 
 @contextmanager
-def running_stage(settings: Settings) -> Iterator[Stage]:
-    """A stage that is stopped at the end, whatever happens."""
-    stage = Stage(settings)
+def running_stage(settings: Settings, **how: Any) -> Iterator[Stage]:
+    """A stage that is stopped at the end, whatever happens; ``how`` goes to `inference.stage.run`."""
+    stage = Stage(settings, **how)
     try:
         yield stage
     finally:
