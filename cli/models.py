@@ -1,4 +1,4 @@
-"""`backsight models list|register|verify|promote|rollback|export`."""
+"""`backsight models list|register|verify|promote|rollback`."""
 
 import json
 import sys

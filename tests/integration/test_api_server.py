@@ -280,3 +280,41 @@ def test_what_does_not_check_of_tls_and_tokens_ends_at_once_with_its_name(tmp_pa
     ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60)
     assert ended.returncode == EXIT_CONFIG, ended.stderr
     assert next(iter(told)) in ended.stderr.decode()
+
+
+@needs_model
+def test_another_model_in_services_yaml_takes_over_while_it_serves(tmp_path):
+    configs = write_configs(tmp_path)
+    services, path = configs / "services.yaml", tmp_path / "next.onnx"
+    port = free_port()
+    command = ["cli.main", "api", "--port", str(port)]
+    with server(command, environ(configs), port, tmp_path / "log") as (client, process):
+
+        def model_once(**expected: str) -> dict[str, str]:
+            deadline = time.monotonic() + 30
+            while True:
+                model = client.get("/health").json()["model"]
+                if expected.items() <= model.items():
+                    return model
+                assert time.monotonic() < deadline, model
+                time.sleep(0.1)  # the file is looked at every two seconds
+
+        before = model_once(status="ready", name="yard")
+        services.write_text(f"inference: {{model_path: {path}}}\n")
+        deadline = time.monotonic() + 30
+        while "there is no such model file" not in client.get("/health").json()["model"].get("detail", ""):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert client.get("/health").status_code == 200, "the model before goes on"
+        # The same network under another hash: a field that no reader knows is added to the file.
+        path.write_bytes(MODEL.read_bytes() + b"\x82\x7d\x01x")
+        after = model_once(status="ready", name="next", version="unregistered")
+        assert "detail" not in after
+        picture = simplejpeg.encode_jpeg(np.full((48, 64, 3), 90, np.uint8))
+        answer = client.post("/infer", content=picture, headers=JPEG).json()
+        assert answer["model"]["sha256"] == after["sha256"] != before["sha256"]
+        series = [line for line in client.get("/metrics").text.splitlines() if line.startswith("backsight_model_info{")]
+        assert len(series) == 1
+        assert after["sha256"] in series[0]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == EXIT_OK
