@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.options import configs_option, prefix_option, read_settings
+from cli.topics_access import acl, reader
 from runtime.kafka import AdminClient, BrokerUnreachable, admin, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT
 from runtime.provision import Change, ProvisionError, Refused, TopicView, apply_topics, describe_topics
@@ -25,6 +26,10 @@ def topics() -> None:
     The cluster is the one of KAFKA_BOOTSTRAP_SERVERS (127.0.0.1:9092 unless set, with the KAFKA_SASL_… and
     KAFKA_SSL_… settings beside it). The topics are those of schemas/topics.py.
     """
+
+
+topics.add_command(acl)
+topics.add_command(reader)
 
 
 @topics.command()

@@ -182,8 +182,11 @@ def deliver(
         extra["timestamp"] = timestamp
     if partition is not None:
         extra["partition"] = partition
-    to.produce(topic, value=value, key=key, headers=headers or [], on_delivery=reported, **extra)
-    to.flush(seconds)
+    try:
+        to.produce(topic, value=value, key=key, headers=headers or [], on_delivery=reported, **extra)
+        to.flush(seconds)
+    except KafkaException as error:  # this client writes nothing any more: it may not
+        raise BrokerUnreachable(f"{topic}: {error.args[0].str()}") from None
     if not failed:
         raise BrokerUnreachable(f"{topic}: the broker did not take a record within {seconds:g} s")
     if failed[0] is not None:
