@@ -27,6 +27,7 @@ check: setup-dev ## formatting, lint, types, import contracts, generated files
 	$(BIN)/python -m cli.reference --check
 	$(BIN)/python -m runtime.metrics_page --check
 	$(BIN)/python -m cli.scaling_page --check
+	$(BIN)/python -m deploy.grafana.generate --check
 
 chaos-rules: setup-dev ## half an hour of history, rules workers killed twenty times (SEED=… for other moments)
 	BACKSIGHT_LONG=1 BACKSIGHT_SEED=$(or $(SEED),7) $(BIN)/python -m pytest tests/chaos/test_golden.py -s $(ARGS)
