@@ -1,4 +1,4 @@
-"""`backsight config check|apply|pull|history`."""
+"""`backsight config check|apply|pull|history|choose`."""
 
 import sys
 import time
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import yaml
 
+from cli.config_choose import choose
 from cli.config_history import history
 from cli.options import configs_option, prefix_option, read_settings, refuse, warn
 from inference import model_labels
@@ -27,7 +28,8 @@ def config() -> None:
     """Check and apply the documents in the configuration folder."""
 
 
-config.add_command(history)
+for also in (history, choose):
+    config.add_command(also)
 
 
 def check_folder(configs: Path, environ: dict[str, str]) -> Checked:
@@ -62,17 +64,20 @@ def check(configs: Path) -> None:
 @prefix_option
 @click.option("--force", is_flag=True, help="Let the file overrule what came through the API since.")
 @click.option(
+    "--keep-api", is_flag=True, help="Let what came through the API since stay, with a warning, as `up` does."
+)
+@click.option(
     "--wait",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
     help="Wait until the rules worker of every camera has acknowledged its revision.",
 )
-def apply(configs: Path, prefix: str, force: bool, wait: float | None) -> None:
+def apply(configs: Path, prefix: str, force: bool, keep_api: bool, wait: float | None) -> None:
     """Publish the ROIs of rois.yaml that changed, and say when they take effect.
 
     A camera's first document holds for its whole history; a change takes effect at least 10 s ahead, never back in
-    time. Exit code 2: the documents do not check, or the active ones came through the API (see --force and
-    `backsight config pull`). Exit code 3: Kafka cannot be reached. Exit code 1: with --wait, somebody did not
+    time. Exit code 2: the documents do not check, or the active ones came through the API (see --force, --keep-api
+    and `backsight config pull`). Exit code 3: Kafka cannot be reached. Exit code 1: with --wait, somebody did not
     acknowledge in time; what was published stays.
     """
     settings, environ = read_settings(configs, prefix)
@@ -84,13 +89,14 @@ def apply(configs: Path, prefix: str, force: bool, wait: float | None) -> None:
     try:
         log.refresh()
         plan = plan_revisions(log.history, checked.rois, settings.roi_defaults, round(time.time() * 1000), force=force)
-        if plan.overruled:
-            for camera_id in plan.overruled:
-                click.echo(
-                    f"{camera_id}: the active document came through the API after the file was last applied; "
-                    "`backsight config pull` writes it to the file, --force overrules it",
-                    err=True,
-                )
+        for camera_id in plan.overruled:
+            click.echo(
+                f"{camera_id}: the active document came through the API after the file was last applied"
+                f"{' and stays active' if keep_api else ''}; "
+                "`backsight config pull` writes it to the file, --force overrules it",
+                err=True,
+            )
+        if plan.overruled and not keep_api:
             sys.exit(EXIT_CONFIG)
         try:
             publish_revisions(settings.kafka, settings.prefix, plan.publish)

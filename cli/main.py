@@ -11,6 +11,7 @@ from runtime.lifecycle import SUPERVISOR, die_with_parent
 COMMANDS: Final = {
     "up": Lazy("cli.up", "up", "Run every stage on this machine with your cameras, ROIs and model."),
     "demo": Lazy("cli.demo", "demo", "Watch a synthetic yard: cameras, alerts, and a table against the truth."),
+    "simulator": Lazy("cli.simulator", "simulator", "Play the synthetic yard over RTSP, as cameras would."),
     "ingest": Lazy("cli.ingest", "ingest", "Cameras to the topic frames."),
     "inference": Lazy("cli.inference", "inference", "Frames to the topic detections."),
     "rules": Lazy("cli.rules", "rules", "Detections to the topic alerts."),
@@ -31,6 +32,7 @@ COMMANDS: Final = {
     "cameras": Lazy("cli.cameras", "cameras", "List the cameras, probe one, see its picture with its ROIs."),
     "doctor": Lazy("cli.doctor", "doctor", "Look at everything that can be wrong, and say what to do."),
     "models": Lazy("cli.models", "models", "Register models, check their files, and say which one runs."),
+    "health": Lazy("cli.health", "health", "Ask the process beside this command whether it is well."),
     "topics": Lazy("cli.topics", "topics", "Create and describe the topics."),
     "plan": Lazy("cli.plan", "plan", "What a number of cameras needs."),
     "kafka": Lazy("cli.kafka", "kafka", "A local Apache Kafka for one machine."),

@@ -79,6 +79,8 @@ OTHER_VARIABLES: Final = {
     "BACKSIGHT_HEALTH_HOST": ("the address on which it does; `0.0.0.0` in containers", "`127.0.0.1`"),
     "BACKSIGHT_REPLICATION": ("copies of new topics", "3 on three brokers or more, else 1"),
     "BACKSIGHT_RULES_SESSION_SECONDS": ("silent for as long, a rules worker is dead; lower risks false deaths", "`15`"),
+    "BACKSIGHT_GPU_LOCKS": ("folder in which inference processes claim GPUs; containers share it", "below `TMPDIR`"),
+    "BACKSIGHT_SIMULATOR": ("`HOST:PORT` of the cameras of demos/configs; Compose sets it", ""),
     "BACKSIGHT_CACHE": ("where the local Kafka's jars are kept", "`~/.cache/backsight`"),
     "BACKSIGHT_MAVEN_REPOSITORY": ("a Maven repository to fetch those jars from without Maven", ""),
     "BACKSIGHT_SUPERVISOR": ("`up` sets it for its stages: the process with which they end; not for you", ""),

@@ -32,7 +32,7 @@ _PROBE: Final = (
 
 
 class RtspServer:
-    """Plays files over RTSP on loopback, in real time, from the first picture for every client.
+    """Plays files over RTSP, in real time, from the first picture for every client. ``host`` is where it listens.
 
     ``files`` maps a mount (``yard-1``) to an MP4 file with H.264. With ``user`` and ``password`` a client must
     authenticate (digest or basic). ``loop`` begins a file again at its end without a break in the timestamps;
@@ -46,12 +46,14 @@ class RtspServer:
         password: str | None = None,
         *,
         loop: bool = True,
+        host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
         self._files = {mount.strip("/"): str(Path(file).resolve()) for mount, file in files.items()}
         self._user = user
         self._password = password
         self._loop = loop
+        self._host = host
         self._asked_port = port
         self._process: subprocess.Popen[str] | None = None
         self.port = port
@@ -72,6 +74,7 @@ class RtspServer:
             "user": self._user,
             "password": self._password,
             "loop": self._loop,
+            "host": self._host,
             "port": self._asked_port,
         }
         self._process = subprocess.Popen(
@@ -103,6 +106,11 @@ class RtspServer:
         return (
             f"rtsp://{quote(self._user, safe='')}:{quote(self._password or '', safe='')}@127.0.0.1:{self.port}/{mount}"
         )
+
+    @property
+    def running(self) -> bool:
+        """Whether the server's process is there."""
+        return self._process is not None and self._process.poll() is None
 
     def freeze(self) -> None:
         """The server stops answering while its connections stay open, as a hung camera does."""
@@ -177,7 +185,7 @@ def _serve() -> None:
 
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
-    server.set_address("127.0.0.1")
+    server.set_address(asked["host"])
     server.set_service(str(asked["port"]))
     if asked["user"] is not None:
         auth = GstRtspServer.RTSPAuth()

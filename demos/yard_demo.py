@@ -68,17 +68,9 @@ class YardDemo:
 
         ``rtsp`` True asks for it and fails without; False plays files in real time.
         """
-        clips = self.folder / "clips"
-        clips.mkdir(parents=True, exist_ok=True)
-        self.configs.mkdir(exist_ok=True)
+        self.configs.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
-        # Spawned, not forked: the caller may have threads already.
-        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-            jobs = [
-                pool.submit(_film, clips / f"{name}.mp4", yard, self.seconds + SPARE_SECONDS)
-                for name, yard in self.yards.items()
-            ]
-            paths = {name: job.result() for name, job in zip(self.cameras, jobs, strict=True)}
+        paths = film(self.folder / "clips", self.yards, self.seconds + SPARE_SECONDS)
         say(f"filmed {len(paths)} clips of the yard in {time.monotonic() - began:.0f} s")
         over_rtsp = RtspServer.available() if rtsp is None else rtsp
         if over_rtsp:
@@ -169,6 +161,15 @@ class YardDemo:
 def yards_of(seed: int, count: int) -> dict[str, Yard]:
     """So many cameras over the yard of one seed."""
     return {name: Yard(seed=seed, camera=name) for name in CAMERAS[:count]}
+
+
+def film(folder: Path, yards: Mapping[str, Yard], seconds: float) -> dict[str, Path]:
+    """A clip of each camera in ``folder``, filmed two at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # Spawned, not forked: the caller may have threads already.
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = {name: pool.submit(_film, folder / f"{name}.mp4", yard, seconds) for name, yard in yards.items()}
+        return {name: job.result() for name, job in jobs.items()}
 
 
 def _film(path: Path, yard: Yard, seconds: float) -> Path:

@@ -9,8 +9,11 @@ from click.testing import CliRunner
 from cli.config import config
 from runtime.kafka import TopicPartition, consumer, deliver, producer, reader
 from runtime.pipeline.drain import Stalled, await_group, committed, group_view, log_ends
-from runtime.revisions import RevisionLog
+from runtime.revisions import RevisionHistory, RevisionLog, publish_revisions
+from runtime.roi_apply import plan_revisions
 from runtime.settings import KafkaSettings
+from schemas.documents.reading import read_document
+from schemas.documents.rois import RoiDefaults, Rois
 
 pytestmark = pytest.mark.kafka
 
@@ -59,6 +62,28 @@ def test_apply_publishes_what_changed_and_pull_writes_it_back(
     assert pulled.exit_code == 0, pulled.output
     assert yaml.safe_load((configs / "rois.yaml").read_text()) == changed
     assert yaml.safe_load((configs / "rois.yaml.before").read_text()) == ROIS
+
+
+def test_what_came_through_the_api_stays_where_a_start_is_told_to_keep_it(
+    configs: Path, bootstrap: str, prefix: str, topics: object
+) -> None:
+    kafka = KafkaSettings(bootstrap_servers=bootstrap)
+    critical = {
+        **ROIS["cameras"][0],
+        "forbidden_rois": [{**ROIS["cameras"][0]["forbidden_rois"][0], "severity": "info"}],
+    }
+    through_api = read_document(Rois, {"cameras": [critical]}, "rois.yaml")
+    plan = plan_revisions(RevisionHistory(), through_api, RoiDefaults(), 0, origin="api")
+    publish_revisions(kafka, prefix, plan.publish)
+    refused = backsight(bootstrap, configs, prefix, "apply")
+    assert (refused.exit_code, "--force overrules it" in refused.output) == (2, True)
+    kept = backsight(bootstrap, configs, prefix, "apply", "--keep-api")
+    assert (kept.exit_code, "gate: the active document came through the API" in kept.output) == (0, True)
+    assert "and stays active" in kept.output
+    log = RevisionLog(kafka, prefix)
+    log.refresh()
+    log.close()
+    assert [each.origin for each in log.history.of("gate")] == ["api"]
 
 
 def test_a_wrong_document_publishes_nothing(configs: Path, bootstrap: str, prefix: str, topics: object) -> None:
