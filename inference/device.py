@@ -8,6 +8,7 @@ kernel lets go when a process ends, however it ends.
 import ctypes
 import fcntl
 import os
+import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,8 +97,8 @@ def pick(asked: str, devices: Sequence[str] | None = None) -> str:
 def claim(asked: str, devices: Sequence[str] | None = None, folder: Path | None = None) -> Claim:
     """The first device for ``asked`` that nobody on this machine has claimed.
 
-    ``devices`` are identities as `cuda_devices` gives them, ``folder`` holds the lock files (of this user). Raises
-    `NoDevice` where none is there or none is free.
+    ``devices`` are identities as `cuda_devices` gives them, ``folder`` holds the lock files (of this user); containers
+    know of one another by a folder that they share. Raises `NoDevice` where none is there or none is free.
     """
     found = cuda_devices() if devices is None else devices
     candidates = choose(asked, found)
@@ -107,7 +108,9 @@ def claim(asked: str, devices: Sequence[str] | None = None, folder: Path | None 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.lstat().st_uid != os.getuid():
         # Somebody else's folder could hold links to files that we would empty.
-        raise NoDevice(f"{folder}: belongs to another user; remove it, or point TMPDIR elsewhere")
+        raise NoDevice(
+            f"{folder}: belongs to another user; remove it, or point TMPDIR or BACKSIGHT_GPU_LOCKS elsewhere"
+        )
     holders: list[str] = []
     for number in candidates:
         lock = _try_lock(folder / f"{found[number]}.lock")
@@ -122,16 +125,16 @@ def claim(asked: str, devices: Sequence[str] | None = None, folder: Path | None 
 
 
 def _try_lock(path: Path) -> IO[str] | str:
-    """The locked file, or the id of the process that has it."""
+    """The locked file, or who has it: process id and host, which for a container is its own id."""
     file = path.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
-        holder = file.read(20).strip() or "unknown"
+        holder = file.read(100).strip() or "unknown"
         file.close()
         return holder
     file.truncate(0)
-    file.write(str(os.getpid()))
+    file.write(f"{os.getpid()} on {socket.gethostname()}")
     file.flush()
     return file

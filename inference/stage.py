@@ -59,7 +59,7 @@ def run(settings: Settings, stop: Stop, environ: Mapping[str, str] | None = None
     try:
         remembering = Remembering.of(settings, now_ms)
         told = settings.services.inference
-        held = claim(device_for(told))
+        held = claim(device_for(told), folder=settings.gpu_locks)
         device = held.device
 
         def opened(wanted: InferenceSettings) -> Detector:

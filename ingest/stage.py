@@ -45,9 +45,10 @@ def run(settings: Settings, stop: Stop) -> int:
         log.error("broker_unreachable", reason=str(error))
         return EXIT_BROKER
     health = Health(STAGE, stop.is_set)
-    health.serve(settings.health_port, settings.health_host)
     try:
-        return IngestProcess(settings, roster, partitions, health).run(stop)
+        process = IngestProcess(settings, roster, partitions, health)
+        health.serve(settings.health_port, settings.health_host)  # with its checks in place
+        return process.run(stop)
     finally:
         health.close()
 
@@ -178,6 +179,8 @@ class IngestProcess:
 
     def _cameras_fault(self) -> str | None:
         runs = list(self._runs.values())
+        if not self._roster.cameras:
+            return "cameras.yaml has no enabled camera"
         if not runs or any(each.state is not State.AWAY for each in runs):
             return None
         return f"none of {len(runs)} cameras gives pictures"

@@ -88,6 +88,9 @@ class Settings(Document):
     configs: Path = Path("configs")
     health_port: int | None = Field(default=None, ge=0, le=65535)
     health_host: str = Field(default="127.0.0.1", min_length=1)
+    gpu_locks: Path | None = Field(
+        default=None, description="where inference processes claim GPUs; shared by containers"
+    )
     kafka_is_given: bool = Field(default=False, description="KAFKA_BOOTSTRAP_SERVERS was set by the user")
 
     @property
@@ -136,6 +139,7 @@ def load_settings(configs: Path, environ: Mapping[str, str]) -> Settings:
         "configs": configs,
         "health_port": environ.get("BACKSIGHT_HEALTH_PORT") or None,
         "health_host": environ.get("BACKSIGHT_HEALTH_HOST") or "127.0.0.1",
+        "gpu_locks": environ.get("BACKSIGHT_GPU_LOCKS") or None,
         "kafka_is_given": bool(environ.get("KAFKA_BOOTSTRAP_SERVERS")),
     }
     own_named = {

@@ -47,7 +47,7 @@ def test_a_gpu_beyond_the_last_is_an_error_that_counts_them() -> None:
 def test_consumers_on_one_machine_take_different_gpus(tmp_path: Path) -> None:
     with claim("auto", CARDS, tmp_path) as first, claim("cuda", CARDS, tmp_path) as second:
         assert (first.device, second.device) == ("cuda:0", "cuda:1")
-        with pytest.raises(NoDevice, match=r"cuda:0 by process \d+, cuda:1 by process \d+"):
+        with pytest.raises(NoDevice, match=r"cuda:0 by process \d+ on \S+, cuda:1 by process \d+ on \S+"):
             claim("auto", CARDS, tmp_path)
         with pytest.raises(NoDevice, match="one inference process uses one GPU"):
             claim("cuda:1", CARDS, tmp_path)
