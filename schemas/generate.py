@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas, the AsyncAPI document and the `KafkaTopic`s from the code: `python -m schemas.generate`.
+"""Writes the JSON Schemas, the AsyncAPI document and manifests from the code: `python -m schemas.generate`.
 
 With `--check` writes nothing and answers 1 where a file is out of step. A test runs that.
 """
@@ -19,7 +19,7 @@ from schemas.documents.rois import Rois
 from schemas.documents.services import Services
 from schemas.frames import SCHEMA as FRAME_SCHEMA
 from schemas.frames import FrameHead
-from schemas.manifests import topic_manifests
+from schemas.manifests import manifests
 from schemas.topics import DAY, HOUR, TOPICS, Topic
 
 FOLDER: Final = Path(__file__).parent
@@ -41,7 +41,7 @@ def generated() -> dict[Path, str]:
         schema = {"$schema": DIALECT, "title": name, **document.model_json_schema()}
         files[FOLDER / "json" / f"{name.removesuffix('.yaml')}-document.json"] = _json(schema)
     files[FOLDER.parent / "docs" / "topics.md"] = topics_page()
-    files[FOLDER.parent / "deploy" / "kubernetes" / "components" / "strimzi" / "topics.yaml"] = topic_manifests()
+    files |= manifests()
     files[FOLDER / "asyncapi.yaml"] = yaml.safe_dump(asyncapi(), sort_keys=False, allow_unicode=True, width=120)
     return files
 

@@ -14,6 +14,9 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from cli.main import main
 from runtime import metrics
+from runtime.configs import check_configs
+from runtime.settings import load_settings
+from schemas.grants import SERVICES, Grant, grants
 from schemas.topics import PARTITIONS, TOPICS
 from tests.support.kubernetes import FOLDER, OVERLAYS, Manifest, build, built, of_kind, pods, selects
 
@@ -22,13 +25,21 @@ STAGES = ("ingest", "inference", "rules", "router", "evidence", "api")
 SOURCES = ("schemas", "runtime", "ingest", "inference", "rules", "router", "evidence", "replay", "api", "cli")
 OF_DRIVERS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "FSSPEC_S3_ENDPOINT_URL"}
 """Read by fsspec and s3fs themselves."""
-VERSIONS = ("1.31", kubernetes_validate.latest_version())
+OLDEST = "1.31"
+NEWEST = kubernetes_validate.latest_version()
 
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
 def containers(template: Manifest) -> list[Manifest]:
     return [*template["spec"].get("initContainers", ()), *template["spec"]["containers"]]
+
+
+def environment_of(container: Manifest, config_maps: dict[str, Manifest]) -> dict[str, str]:
+    """Without what comes from secrets."""
+    named = (source["configMapRef"]["name"] for source in container["envFrom"] if "configMapRef" in source)
+    told = {name: value for each in named for name, value in config_maps[each]["data"].items()}
+    return told | {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
 def known_variables() -> set[str]:
@@ -48,8 +59,7 @@ def strict(schema: Any) -> Any:
     return inner
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@every_overlay
+@pytest.mark.parametrize(("overlay", "version"), [("cpu", OLDEST), ("gpu", OLDEST), ("gpu", NEWEST)])
 def test_core_kinds_check_against_kubernetes_schemas(overlay: str, version: str) -> None:
     seen = 0
     for manifest in build(overlay):
@@ -68,7 +78,7 @@ def test_the_operators_kinds_check_against_the_operators_schemas() -> None:
             schema = json.loads((FOLDER / "schemas" / f"{manifest['kind'].lower()}-{version}.json").read_text())
             jsonschema.validate(manifest, strict(schema))
             seen.add(manifest["kind"])
-    assert seen >= {"ScaledObject", "TriggerAuthentication", "PodMonitor", "KafkaTopic"}
+    assert seen >= {"ScaledObject", "TriggerAuthentication", "PodMonitor", "PrometheusRule", "KafkaTopic", "KafkaUser"}
 
 
 def test_the_strict_schema_refuses_a_misspelt_key() -> None:
@@ -85,20 +95,58 @@ def test_every_stage_runs_a_command_that_there_is_with_settings_that_are_known(o
     for stage, template in pods(build(overlay)):
         for container in containers(template):
             command: click.Command = main
-            for word in container["args"]:
+            words = [word for word in container["args"] if not word.startswith("--")]
+            for word in words:
                 assert isinstance(command, click.Group), container["args"]
                 found = command.get_command(click.Context(command), word)
                 assert found is not None, f"{stage}: backsight has no command {container['args']}"
                 command = found
             assert not isinstance(command, click.Group), f"{stage}: {container['args']} needs a subcommand"
-            told = {each["name"]: each.get("value", "") for each in container["env"]}
-            for source in container["envFrom"]:
-                if "configMapRef" in source:
-                    told = {**config_maps[source["configMapRef"]["name"]]["data"], **told}
+            known = {name for option in command.params for name in option.opts}
+            assert set(container["args"]) - set(words) <= known, container["args"]
+            told = environment_of(container, config_maps)
             unknown = {name for name in told if not {name, name.removesuffix("_FILE")} & variables}
             assert not unknown, f"{stage}: nobody reads {unknown}"
             assert told["BACKSIGHT_HEALTH_PORT"] == "9100"
-            assert told["KAFKA_SASL_USERNAME"] == f"backsight-{stage}"
+            # The steps of the Job are users of their own.
+            user = f"backsight-{container['name'] if stage == 'provision' else stage}"
+            assert told["KAFKA_SASL_USERNAME"] == user
+            (mount,) = (each for each in container["volumeMounts"] if each["mountPath"] == "/etc/backsight/kafka")
+            (volume,) = (each for each in template["spec"]["volumes"] if each["name"] == mount["name"])
+            assert volume["secret"]["secretName"] == user
+            assert user.removeprefix("backsight-") in {service.name for service in SERVICES}
+
+
+@every_overlay
+def test_every_container_s_environment_and_documents_check(overlay: str, tmp_path: Path) -> None:
+    """As the container finds them: the mounted files lie under a folder of ours, and so do the paths in variables."""
+    config_maps = of_kind(build(overlay), "ConfigMap")
+    for stage, template in pods(build(overlay)):
+        place = tmp_path / stage
+        volumes = {each["name"]: each for each in template["spec"]["volumes"]}
+        for container in containers(template):
+            for mount in container["volumeMounts"]:
+                folder = place / mount["mountPath"].lstrip("/")
+                folder.mkdir(parents=True, exist_ok=True)
+                sources = volumes[mount["name"]].get("projected", {}).get("sources", ())
+                for source in sources:
+                    for name, text in config_maps[source["configMap"]["name"]]["data"].items():
+                        (folder / name).write_text(text)
+            (place / "etc/backsight/kafka/password").write_text("a password of the site\n")
+            told = {
+                name: f"{place}{value}" if value.startswith("/") else value
+                for name, value in environment_of(container, config_maps).items()
+            }
+            configs = Path(told["BACKSIGHT_CONFIGS"])
+            checked = check_configs(configs, told)
+            assert not checked.problems, stage
+            settings = load_settings(configs, told)
+            assert sorted(path.name for path in configs.iterdir()) == ["cameras.yaml", "rois.yaml", "services.yaml"]
+            assert (settings.health_host, settings.health_port) == ("0.0.0.0", 9100)
+            kafka = settings.kafka.client_config()
+            assert kafka["sasl.password"] == "a password of the site"
+            assert kafka["security.protocol"] == "SASL_SSL"
+            assert settings.services.api.host == ("0.0.0.0" if stage == "api" else "127.0.0.1")
 
 
 @every_overlay
@@ -212,17 +260,40 @@ def test_every_topic_once_as_the_registry_has_it() -> None:
         assert topic.kafka_config().items() <= spec["config"].items()
 
 
+def test_every_service_is_a_user_with_the_rights_of_the_table_and_no_others() -> None:
+    users = of_kind(build("gpu"), "KafkaUser")
+    assert sorted(users) == sorted(f"backsight-{service.name}" for service in SERVICES)
+    for service in SERVICES:
+        spec = users[f"backsight-{service.name}"]["spec"]
+        assert spec["authentication"]["type"] == "scram-sha-512"
+        allowed = {
+            Grant(of["type"], of["name"], {"prefix": "prefixed"}.get(of["patternType"], of["patternType"]), snake(name))
+            for acl in spec["authorization"]["acls"]
+            for of in (acl["resource"],)
+            for name in acl["operations"]
+        }
+        assert allowed == grants(service)
+
+
+def snake(operation: str) -> Any:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
+
+
 def test_nothing_is_scaled_beyond_the_partitions_it_shares() -> None:
     manifests = build("gpu")
     scaled = of_kind(manifests, "ScaledObject")
     assert set(scaled) == {"backsight-inference", "backsight-router", "backsight-rules"}
+    (keda,) = (service for service in SERVICES if service.name == "keda")
+    may_look_at = {(grant.resource, grant.name) for grant in grants(keda) if grant.operation == "describe"}
     for name, each in scaled.items():
         assert each["spec"]["scaleTargetRef"]["name"] == name in of_kind(manifests, "Deployment")
         assert 1 <= each["spec"]["minReplicaCount"] <= each["spec"]["maxReplicaCount"] <= PARTITIONS
         for trigger in each["spec"]["triggers"]:
             told = trigger["metadata"]
             if trigger["type"] == "kafka":
-                assert told["topic"] in {topic.name for topic in TOPICS}
+                assert ("topic", told["topic"]) in may_look_at
+                group = told["consumerGroup"]
+                assert {("group", group), ("group", group.split(".")[0] + ".")} & may_look_at
                 assert told["consumerGroup"].split(".")[0] == name.removeprefix("backsight-")
             else:
                 assert names_in(told["query"]) <= metric_names()
@@ -246,8 +317,8 @@ def test_the_object_store_takes_the_place_of_the_volume(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     manifests = built(tmp_path)
     assert not of_kind(manifests, "PersistentVolumeClaim")
-    for manifest in manifests:
-        kubernetes_validate.validate(manifest, VERSIONS[0], strict=True)
+    for stage in ("inference", "evidence", "api"):
+        kubernetes_validate.validate(of_kind(manifests, "Deployment")[f"backsight-{stage}"], OLDEST, strict=True)
     for stage, template in pods(manifests):
         assert "data" not in {each["name"] for each in template["spec"]["volumes"]}
         (container, *_) = template["spec"]["containers"]
