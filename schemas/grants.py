@@ -129,6 +129,12 @@ SERVICES: Final = (
         watches=("ingest", "inference", "rules", "router.", "evidence"),
     ),
     Service("topics", "`backsight topics apply`, which makes the topics", ends=None),
+    Service(
+        "keda",
+        "KEDA on Kubernetes, which scales by lag: looks at ends and at how far groups are",
+        watches=("inference", "rules", "router."),
+        ends=(FRAMES, DETECTIONS, ALERTS),
+    ),
 )
 
 READABLE: Final = (DETECTIONS, ALERTS)
