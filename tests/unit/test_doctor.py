@@ -15,7 +15,7 @@ from typing import Any, get_args
 import pytest
 from click.testing import CliRunner
 
-from cli.checks import Check, cameras, configs, device, kafka, machine, model, run_checks
+from cli.checks import Check, api, cameras, configs, device, kafka, machine, model, run_checks
 from cli.checks.finding import Finding, fault, ok
 from cli.checks.readings import Gpu, Readings, Space, space_at, take_readings
 from cli.config import check_folder
@@ -23,6 +23,8 @@ from cli.main import main
 from inference.detectors import onnx as onnx_detector
 from ingest.probing import Probe
 from ingest.sources.source import FaultReason
+from runtime.broker.state import BrokerState, write_state
+from runtime.broker.trouble import LOG_FILE
 from runtime.provision import TopicView
 from runtime.settings import CHECKOUT, Settings
 from schemas.documents.cameras import Camera
@@ -107,6 +109,20 @@ def test_this_machine_can_be_read() -> None:
     seen = take_readings()
     assert 0 < seen.memory_available <= seen.memory_total
     says(machine.programs(), "note", "backsight ", "av ")
+    says(machine.parts(), "note", "archive yes", "ultralytics", "GStreamer's RTSP server")
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "words"),
+    [
+        ({}, "ok", ("api: 127.0.0.1:8000", "this machine only")),
+        ({"host": "0.0.0.0", "auth": "off"}, "warning", ("may read and change everything", "API_AUTH=tokens")),
+        ({"host": "0.0.0.0"}, "warning", ("travel in clear", "API_TLS_CERTIFICATE")),
+        ({"host": "0.0.0.0", "tls_certificate": "a", "tls_key": "b"}, "ok", ("auth tokens, TLS on",)),
+    ],
+)
+def test_an_api_that_is_open(told: dict[str, Any], state: str, words: tuple[str, ...]) -> None:
+    says(api.access(ApiSettings(**told)), state, *words)
 
 
 # ---- the GPU
@@ -256,6 +272,14 @@ def test_topics_with_one_copy_on_a_cluster_of_three() -> None:
     assert [each.state for each in kafka.judged(views, 1)] == ["ok"]
     (found,) = kafka.judged(views, 3)
     says(found, "warning", "one copy only of alerts, detections", "kafka-reassign-partitions")
+
+
+def test_a_local_kafka_that_ended_by_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "kafka"
+    folder.mkdir()
+    write_state(folder, BrokerState(2**22, "never", 9092, 9093, 0, "java"))
+    (folder / LOG_FILE).write_text("java.io.IOException: No space left on device\n")
+    says(kafka.local_kafka(tmp_path)[0], "fault", "the local one ended:", "is full", "backsight kafka up")
 
 
 # ---- the run of the checks
