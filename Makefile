@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export VENV
 
-.PHONY: demo up test check chaos-rules bench chaos-router image-trial schemas locks clean setup-run setup-dev help
+.PHONY: demo up test check chaos-rules bench chaos-router bundle image-trial offline-trial readme-trial schemas locks clean setup-run setup-dev help
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: .*## /\t/'
@@ -32,8 +32,19 @@ check: setup-dev ## formatting, lint, types, import contracts, generated files
 chaos-rules: setup-dev ## half an hour of history, rules workers killed twenty times (SEED=… for other moments)
 	BACKSIGHT_LONG=1 BACKSIGHT_SEED=$(or $(SEED),7) $(BIN)/python -m pytest tests/chaos/test_golden.py -s $(ARGS)
 
+bundle: setup-dev ## one file to install from without internet, in build/ (docs/offline.md)
+	$(BIN)/python -m deploy.bundle $(ARGS)
+
+offline-trial: setup-dev ## install from a bundle in a clean Debian without a network, and run the demo there (root, debootstrap)
+	rm -f build/backsight-*.tar
+	$(BIN)/python -m deploy.bundle
+	$(BIN)/python -m deploy.trial.offline build/backsight-*.tar
+
 image-trial: setup-dev ## the recipe's steps without Docker, in a root filesystem, and the image's commands in it (root; ARGS="--target cuda")
 	$(BIN)/python -m deploy.trial.image $(ARGS)
+
+readme-trial: setup-dev ## follow the README in a clean Debian, and write docs/tried.md (root, debootstrap, GStreamer's RTSP server)
+	$(BIN)/python -m deploy.trial.readme $(ARGS)
 
 bench: setup-dev ## the measured figures, both sides in one run
 	$(BIN)/python -m tests.bench $(ARGS)

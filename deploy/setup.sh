@@ -20,12 +20,14 @@ apt_install() {
     shift
     if debian_root; then
         say "installing $* ($why)"
-        apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
-    else
-        say "please install: $* ($why)"
-        say "  on Debian or Ubuntu: sudo apt-get install $*"
-        return 1
+        if apt-get update -qq >&2 &&
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2; then
+            return 0
+        fi
     fi
+    say "please install: $* ($why)"
+    say "  on Debian or Ubuntu: sudo apt-get install $*"
+    return 1
 }
 
 find_python() {
@@ -52,12 +54,18 @@ if [ ! -x "$venv/bin/python" ]; then
     fi
 fi
 
+# A bundle (make bundle, docs/offline.md) brings the packages along: then nothing is asked for over a network.
+pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+if [ -d offline/wheels ]; then
+    pip+=(--no-index --find-links offline/wheels)
+fi
+
 # The lock's own sum, so that a changed lock is installed and an unchanged one costs nothing.
 sum=$(sha256sum "$lock" pyproject.toml | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$mark" 2>/dev/null)" != "$sum" ]; then
     say "installing Python packages of $lock"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    "${pip[@]}" --require-hashes -r "$lock"
+    "${pip[@]}" --no-deps --no-build-isolation -e .
     echo "$sum" >"$mark"
 fi
 

@@ -173,6 +173,11 @@ def camera(name: str, clip: Path) -> Iterator[None]:
         server.communicate()
 
 
+def said(*command: str) -> str:
+    """What a command in the checkout prints."""
+    return subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -180,19 +185,17 @@ def main() -> None:
     told = parser.parse_args()
     if reason := root.why_not():
         raise SystemExit(f"not tried: {reason}")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], cwd=CHECKOUT, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    commit = said("git", "rev-parse", "--short=12", "HEAD")
     with tempfile.TemporaryDirectory(prefix="backsight-readme-", dir=root.roomy(6)) as made, network() as name:
         machine = root.make(Path(made) / "root")
         home = machine.path / "root"
-        subprocess.run(
-            ["git", "bundle", "create", "-q", str(home / "backsight.bundle"), "HEAD"], cwd=CHECKOUT, check=True
-        )
+        # With a branch beside HEAD a clone is on that branch, as a clone from a server is.
+        refs = ["HEAD", said("git", "rev-parse", "--abbrev-ref", "HEAD")]
+        subprocess.run(["git", "bundle", "create", "-q", home / "backsight.bundle", *refs], cwd=CHECKOUT, check=True)
         (home / "videos").mkdir()
-        write_clip(home / "videos/dock.mp4", Yard(31, "dock"), 60)
+        write_clip(home / "videos/dock.mp4", Yard(31, "dock"), 30)
         gate = Path(made) / "gate.mp4"
-        write_clip(gate, Yard(32, "gate"), 60)
+        write_clip(gate, Yard(32, "gate"), 30)
         person = Person(machine, name)
         with camera(name, gate):
             follow(person)

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Final
 
 _APT: Final = re.compile(
-    r"(Selecting|Preparing|Unpacking|Setting up|Processing|Get:|Hit:|Fetched|debconf|\(Reading|Extracting|Adding|Updating"
-    r"|Created symlink|update-alternatives|Running hooks|done\.|invoke-rc|Reading|Building|\d+ added|E: Can't set locale"
-    r"|Need to get|After this|The following|Suggested|Recommended|  \w|\d+ upgraded|Replacing|rehash)"
+    r"(Selecting|Preparing|Unpacking|Setting up|Processing|Get:|Hit:|Fetched|debconf|\(Reading|Extracting|Adding"
+    r"|Replacing|Updating|Created symlink|update-alternatives|Running hooks|done\.|invoke-rc|Reading|Building|\d+ added"
+    r"|Need to get|After this|The following|Suggested|Recommended|  \w|\d+ upgraded|rehash)"
 )
-_COLUMNS: Final = 118
 
 
 class Unexpected(RuntimeError):

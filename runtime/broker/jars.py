@@ -1,4 +1,7 @@
-"""The jars Kafka runs with: named with their sha256 in deploy/kafka/jars.lock, kept in the user's cache folder."""
+"""The jars Kafka runs with: named with their sha256 in deploy/kafka/jars.lock, kept in the user's cache folder.
+
+A bundle for a machine without internet (docs/offline.md) brings them along.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from runtime.broker.errors import BrokerError, install_hint
 KAFKA_VERSION = "4.4.0"
 LOCK_FILE = Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "jars.lock"
 POM_FILE = LOCK_FILE.with_name("pom.xml")
+BUNDLED = LOCK_FILE.parents[2] / "offline" / "jars"
 REPOSITORY_VARIABLE = "BACKSIGHT_MAVEN_REPOSITORY"
 FETCH_SECONDS = 600.0
 
@@ -92,8 +96,9 @@ def provide_jars(
     jars: Sequence[Jar] | None = None,
     environment: Mapping[str, str] | None = None,
     say: Say = lambda _: None,
+    bundled: Path = BUNDLED,
 ) -> list[Path]:
-    """Paths of all locked jars, in lock order; what is missing is fetched (Maven, else BACKSIGHT_MAVEN_REPOSITORY).
+    """Paths of all locked jars, in lock order; what is missing is fetched (bundle, Maven, BACKSIGHT_MAVEN_REPOSITORY).
 
     Every sum is checked at every call: 45 MB take 0.04 s, and a damaged cache is noticed here instead of as a
     ClassNotFoundException later. Two processes may call at once: one fetches, the other waits. A complete cache is
@@ -112,6 +117,7 @@ def provide_jars(
         raise BrokerError(f"The cache folder {folder} cannot be made: {error.strerror}. Set BACKSIGHT_CACHE.") from None
     with exclusive(cache / "fetch.lock"):
         missing = [jar for jar in jars if not _is_kept(jar, folder / jar.file_name)]
+        missing = _take(missing, bundled, folder)
         if missing:
             _fetch(missing, folder, environment, say)
     return kept
@@ -129,6 +135,18 @@ def exclusive(path: Path) -> Iterator[None]:
 
 def _is_kept(jar: Jar, path: Path) -> bool:
     return path.is_file() and sha256_of(path) == jar.sha256
+
+
+def _take(missing: Sequence[Jar], bundled: Path, folder: Path) -> list[Jar]:
+    """Copies what the bundle has; answers what it lacks."""
+    lacking = []
+    for jar in missing:
+        if (bundled / jar.file_name).is_file():
+            check(jar, bundled / jar.file_name)
+            shutil.copyfile(bundled / jar.file_name, folder / jar.file_name)
+        else:
+            lacking.append(jar)
+    return lacking
 
 
 def _fetch(missing: Sequence[Jar], folder: Path, environment: Mapping[str, str], say: Say) -> None:
