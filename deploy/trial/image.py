@@ -42,18 +42,17 @@ class Image:
 def build(target: str, place: Path) -> Image:
     """The image of the stage ``target``, built in folders below ``place``."""
     stages = read_recipe((CHECKOUT / "deploy/docker/Dockerfile").read_text())
-    files = list(Ignored.read((CHECKOUT / ".dockerignore").read_text()).files(CHECKOUT))
     made: dict[str, Image] = {}
     order = needed(stages, target)
     for number, stage in enumerate(order):
         begun = time.monotonic()
         last = all(stage.base not in (other.base, *other.sources()) for other in order[number + 1 :])
-        made[stage.name] = _build(stage, made, files, place, last)
+        made[stage.name] = _build(stage, made, place, last)
         say(f"{stage.name}: {time.monotonic() - begun:.0f} s, {_megabytes(made[stage.name].root.path)} MB")
     return made[target]
 
 
-def _build(stage: Stage, made: dict[str, Image], files: list[str], place: Path, last: bool) -> Image:
+def _build(stage: Stage, made: dict[str, Image], place: Path, last: bool) -> Image:
     if stage.base in made:
         base = made[stage.base]
         image = Image(
@@ -72,7 +71,7 @@ def _build(stage: Stage, made: dict[str, Image], files: list[str], place: Path, 
         image = Image(root.make(place / stage.name))
         image.environment = {"PATH": image.root.environment["PATH"]}
     for step in stage.steps:
-        _do(step, image, made, files)
+        _do(step, image, made)
     return image
 
 
@@ -80,7 +79,7 @@ def _release(tag: str) -> str:
     return {"12": "bookworm", "13": "trixie"}.get(tag.partition(".")[0], tag)
 
 
-def _do(step: Step, image: Image, made: dict[str, Image], files: list[str]) -> None:
+def _do(step: Step, image: Image, made: dict[str, Image]) -> None:
     values = image.environment
     inside = image.root.path
     if step.word == "RUN":
@@ -104,7 +103,8 @@ def _do(step: Step, image: Image, made: dict[str, Image], files: list[str]) -> N
         if source:
             _copy_tree(made[source].root.path, inside, image.folder, step.list())
         else:
-            for file, target in copied(step, files):
+            ignored = Ignored.read((CHECKOUT / ".dockerignore").read_text())
+            for file, target in copied(step, list(ignored.files(CHECKOUT))):
                 at = inside / Path(image.folder, target).as_posix().lstrip("/")
                 at.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(CHECKOUT / file, at, follow_symlinks=False)
