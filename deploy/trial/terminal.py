@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Final
 
 _APT: Final = re.compile(
-    r"(Selecting|Preparing|Unpacking|Setting up|Processing|Get:|Hit:|Fetched|debconf|\(Reading|Extracting|Adding"
-    r"|Replacing|Updating|Created symlink|update-alternatives|Running hooks|done\.|invoke-rc|Reading|Building|\d+ added"
-    r"|Need to get|After this|The following|Suggested|Recommended|  \w|\d+ upgraded|rehash)"
+    r"(Selecting|Preparing|Unpacking|Setting up|Processing|Extracting|Adding|Replacing|Updating|debconf|\(Reading"
+    r"|Created symlink|update-alternatives|Running hooks|done\.|invoke-rc|\d+ added|rehash|E: Can't set locale)"
 )
 
 
