@@ -78,11 +78,11 @@ class Person:
         self.lines += ["", f"## {heading}"]
         print(f"== {heading}", file=sys.stderr, flush=True)
 
-    def types(self, command: str, *, given: bool = False, until: str | None = None, alone: bool = False) -> str:
-        """Types a command. ``given``: it stands in the README. ``until``: then Ctrl-C. ``alone``: in a network of its
-        own, where only this machine is."""
-        if given and command not in self._readme:
-            raise SystemExit(f"README.md does not say any more: {command}")
+    def types(self, command: str, *, given: str = "", until: str | None = None, alone: bool = False) -> str:
+        """Types a command. ``given``: the words of it that stand in the README. ``until`` that is printed: then Ctrl-C.
+        ``alone``: in a network of its own, where only this machine is."""
+        if given not in self._readme or given not in command:
+            raise SystemExit(f"README.md does not say any more: {given}")
         print(f"$ {command}", file=sys.stderr, flush=True)
         begun = time.monotonic()
         argv = self._machine.argv(
@@ -121,26 +121,27 @@ def follow(person: Person) -> None:
     )
     person.types("apt-get update -qq && apt-get install -y -qq --no-install-recommends git make")
     person.types("git clone -q /root/backsight.bundle backsight")
-    person.types("make demo", given=True)
+    person.types("make demo", given="make demo")
 
     person.reads("Your own cameras")
     person.says(
         """Two cameras: a recording of their own, and one that speaks RTSP and wants a password (a GStreamer server
-        beside this filesystem stands for it). Both see 640 x 360. From here on there is no network but loopback."""
+        beside this filesystem stands for it). From here on there is no network but loopback."""
     )
     person.writes("configs/cameras.yaml", CAMERAS)
-    person.writes("configs/rois.yaml", ROIS)
-    person.says(
-        "A model of their own: the shipped one under another name and unregistered, since there is no other here."
-    )
+    person.types("cp .env.example .env", given="cp .env.example .env", alone=True)
+    person.says("A model of their own: the shipped one under another name, unregistered, since there is no other here.")
     person.types("cp models/yard/yard-2.onnx models/mine.onnx", alone=True)
-    person.types("cp .env.example .env", given=True, alone=True)
-    command = "INFERENCE_MODEL_PATH=models/mine.onnx"
-    person.types(f"""echo '{command}' >> .env && echo 'CAM_PASSWORD="{PASSWORD}"' >> .env""", alone=True)
-    person.types(".venv/bin/backsight config check", given=True, alone=True)
+    own = "INFERENCE_MODEL_PATH=models/mine.onnx"
+    person.types(f"echo {own} >>.env && echo 'CAM_PASSWORD=\"{PASSWORD}\"' >>.env", given=own, alone=True)
+    backsight = ".venv/bin/backsight"
+    person.types(f"{backsight} cameras probe gate", given=f"{backsight} cameras probe", alone=True)
+    person.writes("configs/rois.yaml", ROIS)
+    person.types(f"{backsight} cameras snapshot dock --rois", given="cameras snapshot", alone=True)
+    person.types(f"{backsight} doctor", given=f"{backsight} doctor", alone=True)
     person.says("Then it runs, until both cameras have alerted; Ctrl-C ends it.")
     both = r"(?s)(no_walking.*gateway|gateway.*no_walking)"
-    person.types(".venv/bin/backsight up", given=True, alone=True, until=both)
+    person.types(f"{backsight} up", given=f"{backsight} up", alone=True, until=both)
 
 
 @contextmanager
