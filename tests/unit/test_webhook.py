@@ -206,3 +206,11 @@ async def test_closed_it_may_begin_again():
         for _ in range(2):
             assert await poster.post(b"{}", {}) == ACCEPTED
             await poster.close()
+
+
+async def test_a_login_in_the_url_is_sent_as_a_header_and_never_in_the_path():
+    with Receiver() as receiver:
+        url = receiver.url.replace("://", "://gate%40plant:p%3Aw@")
+        assert await delivered(open_webhook(url=url)) == ACCEPTED
+        assert receiver.got[0].headers["authorization"] == "Basic " + base64.b64encode(b"gate@plant:p:w").decode()
+        assert "plant" not in receiver.got[0].path + receiver.got[0].headers["host"]
