@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cli.checks import cameras, configs, device, kafka, lag, machine, model
+from cli.checks import api, cameras, configs, device, kafka, lag, machine, model
 from cli.checks.finding import Finding, fault, note
 from cli.checks.readings import Readings
 from runtime.configs import Checked, ResolvedCamera
@@ -31,7 +31,7 @@ def checks_of(
         Check("configs", lambda: configs.configs(checked, environ)),
         Check("memory", lambda: [machine.memory(readings)]),
         Check("clock", lambda: [machine.clock(readings)]),
-        Check("versions", lambda: [machine.programs()]),
+        Check("versions", lambda: [machine.programs(), machine.parts()]),
     ]
     settings = checked.settings
     if settings is None:
@@ -46,10 +46,17 @@ def checks_of(
         Check("ports", lambda: machine.ports(settings)),
         Check("gpu", lambda: [device.device(services.inference, readings)]),
         Check("model", lambda: [model.model(services.inference, labels)]),
-        Check("kafka", lambda: kafka.kafka(settings, seconds / 2)),
+        Check("api", lambda: [api.access(services.api)]),
     ]
-    if settings.kafka_is_given:
-        found.append(Check("lag", lambda: lag.lag(settings)))
+    reached = kafka.cluster(settings, data)
+    if reached is None:
+        found.append(Check("kafka", lambda: kafka.local_kafka(data)))
+    else:
+        there = settings.model_copy(update={"kafka": reached})
+        found += [
+            Check("kafka", lambda: kafka.kafka(there, seconds / 2)),
+            Check("lag", lambda: lag.lag(there)),
+        ]
     return [*found, *(_camera(resolved, watch) for resolved in checked.cameras if watch)]
 
 

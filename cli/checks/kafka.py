@@ -1,24 +1,49 @@
 """Kafka: does it answer, and are the topics those of the registry."""
 
+from pathlib import Path
+
 from cli.checks.finding import Finding, fault, note, ok, warning
-from runtime.broker import BrokerError
+from runtime.broker import DEFAULT_PORT, BrokerError, LocalBroker, ports
 from runtime.broker.jars import cache_folder
 from runtime.broker.java import find_java
 from runtime.kafka import BrokerUnreachable, admin, wait_for_broker
 from runtime.provision import ProvisionError, TopicView, describe_topics
-from runtime.settings import Settings
+from runtime.settings import KafkaSettings, Settings
 
 _APPLY = "`backsight topics apply`"
 
 
+def cluster(settings: Settings, data: Path) -> KafkaSettings | None:
+    """The cluster that is set, else the local one (of ``data``, or on the usual port) if it runs."""
+    if settings.kafka_is_given:
+        return settings.kafka
+    local = LocalBroker(data / "kafka", port=0).status()
+    port = local.port if local.state in ("up", "stuck") else DEFAULT_PORT
+    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}") if port and ports.answers(port) else None
+
+
+def local_kafka(data: Path) -> list[Finding]:
+    """Where no cluster is set and none runs: how the local one ended, and what it needs."""
+    found = [note("kafka", "KAFKA_BOOTSTRAP_SERVERS is not set: `backsight up` starts one of its own")]
+    local = LocalBroker(data / "kafka", port=0).status()
+    if local.state == "died":
+        found = [
+            fault("kafka", f"the local one ended: {local.why}", "`backsight up` or `backsight kafka up` starts it")
+        ]
+    try:
+        java = find_java()
+    except BrokerError as error:
+        return [*found, fault("local kafka", str(error), "install Java, or set KAFKA_BOOTSTRAP_SERVERS")]
+    jars = "jars are here" if any(cache_folder().glob("jars/*.jar")) else "jars are fetched at its first start"
+    return [*found, ok("local kafka", f"Java {java.major} at {java.path}, {jars}")]
+
+
 def kafka(settings: Settings, seconds: float) -> list[Finding]:
-    """The cluster and its topics; where none is set and none answers, what the local one needs."""
+    """The cluster and its topics."""
     try:
         brokers = wait_for_broker(settings.kafka, seconds)
     except BrokerUnreachable as error:
-        if settings.kafka_is_given:
-            return [fault("kafka", str(error), "correct KAFKA_BOOTSTRAP_SERVERS and its KAFKA_… settings, or start it")]
-        return [note("kafka", "KAFKA_BOOTSTRAP_SERVERS is not set: `backsight up` starts one of its own"), _local()]
+        return [fault("kafka", str(error), "correct KAFKA_BOOTSTRAP_SERVERS and its KAFKA_… settings, or start it")]
     found = [ok("kafka", f"{brokers} broker(s) at {settings.kafka.bootstrap_servers}")]
     try:
         views = describe_topics(admin(settings.kafka), settings.prefix)
@@ -51,12 +76,3 @@ def judged(views: list[TopicView], brokers: int) -> list[Finding]:
         most = max(view.wanted_partitions for view in views)
         found.append(ok("topics", f"{len(views)} as the registry has them, {most} partitions by camera"))
     return found
-
-
-def _local() -> Finding:
-    try:
-        java = find_java()
-    except BrokerError as error:
-        return fault("local kafka", str(error), "install Java, or set KAFKA_BOOTSTRAP_SERVERS")
-    jars = "jars are here" if any(cache_folder().glob("jars/*.jar")) else "jars are fetched at its first start"
-    return ok("local kafka", f"Java {java.major} at {java.path}, {jars}")

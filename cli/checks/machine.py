@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ import httpx
 
 from cli.checks.finding import Finding, fault, note, ok, warning
 from cli.checks.readings import Readings
+from demos.rtsp_server import RtspServer
 from runtime.broker.ports import is_free
 from runtime.settings import Settings
 
@@ -20,6 +22,14 @@ LEAST_DISK: Final = GIB
 LITTLE_DISK: Final = 10 * GIB
 SOONEST: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 """A clock that shows an earlier time than this program was written in was never set."""
+
+_EXTRAS: Final = {
+    "archive": "pyarrow",
+    "notify": "apprise",
+    "s3": "s3fs",
+    "tracing": "opentelemetry",
+    "ultralytics": "ultralytics",
+}
 
 
 def memory(readings: Readings) -> Finding:
@@ -62,6 +72,13 @@ def clock(readings: Readings) -> Finding:
     return ok("clock", said if readings.synchronized is None else f"{said}, follows a time server")
 
 
+def parts() -> Finding:
+    """Which optional parts are installed; none is needed to run."""
+    here = ", ".join(f"{name} {'yes' if find_spec(module) else 'no'}" for name, module in _EXTRAS.items())
+    server = "yes" if RtspServer.available() else "no, so that `backsight demo` plays files"
+    return note("optional parts", f"{here}; GStreamer's RTSP server {server}")
+
+
 def ports(settings: Settings) -> list[Finding]:
     """Whether the ports that are to be served are free, or served by us already."""
     wanted = {"API_PORT": settings.services.api.port, "BACKSIGHT_HEALTH_PORT": settings.health_port}
@@ -78,10 +95,14 @@ def _port(name: str, port: int) -> Finding:
 
 
 def _is_ours(port: int) -> bool:
-    try:
-        return "status" in httpx.get(f"http://127.0.0.1:{port}/livez", timeout=2, trust_env=False).json()
-    except (httpx.HTTPError, ValueError, TypeError):
-        return False
+    for scheme in ("http", "https"):
+        try:
+            # Not to be trusted, only recognised: the certificate is for another name.
+            answer = httpx.get(f"{scheme}://127.0.0.1:{port}/livez", timeout=2, trust_env=False, verify=False)  # noqa: S501
+            return "status" in answer.json()
+        except (httpx.HTTPError, ValueError, TypeError):
+            continue
+    return False
 
 
 def programs() -> Finding:
