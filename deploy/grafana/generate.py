@@ -19,7 +19,9 @@ FOLDER: Final = Path(__file__).parent / "dashboards"
 
 def rate(metric: str, *by: str, where: str = "") -> str:
     """Per second, summed by labels."""
-    return f"sum by ({', '.join(by)}) (rate({metric}{{{where}}}[$__rate_interval]))"
+    chosen = f"{{{where}}}" if where else ""
+    of = f" by ({', '.join(by)}) " if by else ""
+    return f"sum{of}(rate({metric}{chosen}[$__rate_interval]))"
 
 
 def quantile(share: float, histogram: str, *by: str, where: str = "") -> str:
@@ -254,6 +256,15 @@ def inference() -> dashboard.Dashboard:
                         unit="s",
                     ),
                     graph("Lag, records", ('backsight_consumer_lag_records{stage="inference"}', "{{instance}}")),
+                    figure(
+                        "Model as written is in force",
+                        (
+                            'backsight_model_reload_ok and on (instance) backsight_ready{stage="inference"}',
+                            "{{instance}}",
+                        ),
+                        about="0: another one was refused; the one before goes on.",
+                        width=24,
+                    ),
                 ],
             ),
             (
@@ -282,7 +293,7 @@ def inference() -> dashboard.Dashboard:
                     graph("Power", ("backsight_gpu_power_watts", "{{instance}} {{gpu}}"), unit="watt", width=8),
                     graph(
                         "Batches that its memory did not hold",
-                        (rate("backsight_inference_out_of_memory_total", "instance"), "{{instance}}"),
+                        (rate("backsight_inference_out_of_memory_total"), "batches"),
                         unit="cps",
                     ),
                     graph(
@@ -372,13 +383,13 @@ def routing() -> dashboard.Dashboard:
                     graph("Evidence", (rate("backsight_evidence_total", "outcome"), "{{outcome}}"), unit="cps"),
                     graph(
                         "Alerts whose evidence is not kept yet",
-                        ("backsight_evidence_waiting", "waiting"),
+                        ("sum(backsight_evidence_waiting)", "waiting"),
                         (
-                            "rate(backsight_evidence_trouble_total[$__rate_interval])",
+                            rate("backsight_evidence_trouble_total"),
                             "attempts that failed, per second",
                         ),
                     ),
-                    graph("Written", ("rate(backsight_evidence_bytes_total[$__rate_interval])", "{{job}}"), unit="Bps"),
+                    graph("Written", (rate("backsight_evidence_bytes_total"), "bytes"), unit="Bps"),
                 ],
             ),
         ],
@@ -439,12 +450,12 @@ def replay() -> dashboard.Dashboard:
                 [
                     graph(
                         "Archived events",
-                        ("rate(backsight_archive_events_total[$__rate_interval])", "events"),
+                        (rate("backsight_archive_events_total"), "events"),
                         unit="cps",
                         about="`backsight archive run --follow`",
                         width=8,
                     ),
-                    graph("Archived files", ("increase(backsight_archive_files_total[1h])", "last hour"), width=8),
+                    graph("Archived files", ("sum(increase(backsight_archive_files_total[1h]))", "last hour"), width=8),
                     graph(
                         "Since the archive's last file",
                         ('time() - backsight_consumer_last_commit_timestamp_seconds{stage="archive"}', "archive"),
@@ -454,18 +465,18 @@ def replay() -> dashboard.Dashboard:
                     graph("Archive: records that wait", ('backsight_consumer_lag_records{stage="archive"}', "archive")),
                     graph(
                         "Picture memory, for `replay frames` and reports",
-                        ("rate(backsight_picture_bytes_total[$__rate_interval])", "{{instance}}"),
+                        (rate("backsight_picture_bytes_total"), "bytes"),
                         unit="Bps",
                     ),
                     graph(
                         "Pictures kept, and dropped",
-                        ("rate(backsight_pictures_kept_total[$__rate_interval])", "kept"),
+                        (rate("backsight_pictures_kept_total"), "kept"),
                         (rate("backsight_pictures_dropped_total", "reason"), "dropped: {{reason}}"),
                         unit="reqps",
                     ),
                     graph(
                         "Events too late to be judged",
-                        ("rate(backsight_events_late_total[$__rate_interval])", "{{instance}}"),
+                        (rate("backsight_events_late_total"), "events"),
                         unit="reqps",
                     ),
                 ],

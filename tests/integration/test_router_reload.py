@@ -65,7 +65,7 @@ def until(true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
 
 
 def reload_ok() -> float | None:
-    return REGISTRY.get_sample_value("backsight_config_reload_ok")
+    return REGISTRY.get_sample_value("backsight_config_reload_ok", {"document": "routes.yaml"})
 
 
 def two(desk: Receiver, gates: Receiver, *, who: str, timeout: int = 15) -> str:
