@@ -1,6 +1,7 @@
-"""`backsight models list|register|verify|promote|rollback`."""
+"""`backsight models list|register|verify|promote|rollback|export`."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from cli.options import configs_option, read_settings, refuse, warn
 from inference.detectors import device_for, open_detector
+from inference.detectors.ultralytics import export
 from inference.device import NoDevice, pick
 from inference.model_registry import REGISTRY, BadModel, RegisteredModel, file_of, read_registry
 from inference.promotion import Changed, NotPromoted, path_of, promote, roll_back
@@ -173,6 +175,47 @@ def rollback(configs: Path, registry: Path) -> None:
     with _refusing():
         changed = roll_back(configs, environment(), registry)
     _tell(changed, configs)
+
+
+@models.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--to", type=click.Choice(["onnx", "engine"]), default="onnx", show_default=True, help="engine: TensorRT."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="[default: beside FILE]")
+@click.option("--size", metavar="WIDTHxHEIGHT", help="Of the model's input; multiples of 32. [default: the model's]")
+@click.option("--half", is_flag=True, help="FP16; needs a GPU.")
+@click.option("--batches", is_flag=True, help="Any number of pictures at once, for detecting on a GPU.")
+@configs_option
+def export_(
+    file: Path, to: str, output: Path | None, size: str | None, half: bool, batches: bool, configs: Path
+) -> None:
+    """Export a .pt (or other) model through Ultralytics, which is an extra under AGPL-3.0.
+
+    A .pt file is a Python pickle: it is only loaded where services.yaml says inference.allow_pickle_models: true. An
+    engine belongs to this kind of GPU and this version of TensorRT.
+    """
+    told = read_settings(configs, "")[0].services.inference
+    target = output or file.with_suffix(f".{to}")
+    with _refusing():
+        export(
+            file,
+            to,
+            target,
+            size=None if size is None else _size(size),
+            half=half,
+            batches=batches,
+            allow_pickle=told.allow_pickle_models,
+        )
+    click.echo(f"wrote {target}")
+    click.echo(f"next: backsight models register {target} --name NAME --version VERSION")
+
+
+def _size(written: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9][0-9]{1,4})x([1-9][0-9]{1,4})", written)
+    if found is None or int(found[1]) % 32 or int(found[2]) % 32:
+        raise BadModel(f"--size {written}: expected WIDTHxHEIGHT in multiples of 32, as 640x384")
+    return int(found[1]), int(found[2])
 
 
 def _tell(changed: Changed, configs: Path) -> None:

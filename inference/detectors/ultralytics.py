@@ -8,6 +8,7 @@ to the network, and to load no pickled code beyond its own classes.
 import importlib
 import importlib.util
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ from schemas.messages import Detection, Model
 
 PICKLED: Final = frozenset({".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".pickle"})
 """Suffixes of files that hold Python pickles."""
+
+OPSET: Final = 17
+"""Of exported ONNX models: what every ONNX Runtime of the last years loads."""
 
 _ENVIRONMENT: Final = {
     "YOLO_AUTOINSTALL": "false",
@@ -42,12 +46,7 @@ def uses_cuda() -> bool:
 
 def load(path: Path, identity: Identity, settings: DetectorSettings) -> "UltralyticsDetector":
     """The detector for the model at ``path``; raises `BadModel`, `NoDevice` and what the first detection raises."""
-    if path.suffix.lower() in PICKLED and not settings.allow_pickle_models:
-        raise BadModel(
-            f"{path}: a {path.suffix} file is a Python pickle, and loading it runs the code that is in it. Export the "
-            "model to ONNX, or, if you trust where the file comes from, set inference.allow_pickle_models: true in "
-            "services.yaml"
-        )
+    _check_pickle(path, allowed=settings.allow_pickle_models)
     if path.suffix.lower() in (".yaml", ".yml"):
         raise BadModel(f"{path}: describes a network without weights; expected a trained model")
     yolo = _ultralytics()
@@ -66,6 +65,55 @@ def load(path: Path, identity: Identity, settings: DetectorSettings) -> "Ultraly
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise BadModel(f"{path}: Ultralytics does not load this model: {lines[0][:300]}") from None
     return detector
+
+
+def export(
+    path: Path,
+    to: str,
+    target: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    half: bool = False,
+    batches: bool = False,
+    allow_pickle: bool = False,
+) -> None:
+    """Writes the model at ``path`` to ``target`` as `onnx` or as a TensorRT `engine`.
+
+    ``size``: (width, height) of the input, else the model's own. ``half``: FP16, on a GPU. ``batches``: any number of
+    pictures at once. Raises `BadModel`, `NoDevice`, `OSError`.
+    """
+    if target.exists():
+        raise BadModel(f"{target}: is there already")
+    if not path.is_file():
+        raise BadModel(f"{path}: there is no such model file")
+    _check_pickle(path, allowed=allow_pickle)
+    yolo = _ultralytics()
+    on_gpu = to == "engine" or half
+    if on_gpu and not uses_cuda():
+        raise NoDevice(f"{'a TensorRT engine' if to == 'engine' else 'FP16'} is exported on a GPU, and torch sees none")
+    told: dict[str, Any] = {"format": to, "half": half, "dynamic": batches, "device": 0 if on_gpu else "cpu"}
+    if to == "onnx":
+        told |= {"opset": OPSET, "simplify": False}
+    if size is not None:
+        told["imgsz"] = (size[1], size[0])
+    # Ultralytics writes beside what it reads, and intermediate files too.
+    with tempfile.TemporaryDirectory(prefix="backsight-export-") as folder:
+        copy = Path(shutil.copy(path, folder))
+        try:
+            made = Path(yolo(str(copy), task="detect").export(**told))
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise BadModel(f"{path}: Ultralytics does not export this model: {lines[0][:300]}") from None
+        shutil.copyfile(made, target)
+
+
+def _check_pickle(path: Path, *, allowed: bool) -> None:
+    if path.suffix.lower() in PICKLED and not allowed:
+        raise BadModel(
+            f"{path}: a {path.suffix} file is a Python pickle, and loading it runs the code that is in it. Export the "
+            "model to ONNX where you made it, or, if you trust where the file comes from, set "
+            "inference.allow_pickle_models: true in services.yaml"
+        )
 
 
 def _ultralytics() -> Any:

@@ -10,11 +10,15 @@ import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from cli.models import models
 from inference.detectors import open_detector
 from inference.detectors.contract import BadModel, OutOfMemory
+from inference.detectors.ultralytics import uses_cuda
 from inference.model_registry import sha256_of
 from runtime.lifecycle import EXIT_CONFIG, EXIT_OK
+from runtime.settings import CHECKOUT, KafkaSettings, load_settings
 from schemas.documents.services import InferenceSettings
 from tests.support.detector_contract import check_contract, pictures
 from tests.support.inference_stage import Frames, Stage, inference_settings, read_events, running_stage
@@ -32,6 +36,7 @@ if importlib.util.find_spec("ultralytics") is None:
     pytest.skip("the extra `ultralytics` is not installed", allow_module_level=True)
 
 FLOOR = 0.01
+MODEL = CHECKOUT / "models" / "yard" / "yard-2.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,42 @@ def test_both_detectors_see_the_same_in_the_same_network(weights: Path, tmp_path
         assert one.box == pytest.approx(other.box, abs=1e-3)
 
 
+def test_a_model_is_exported_for_the_default_detector_and_registered(weights: Path, tmp_path: Path) -> None:
+    services, exported = tmp_path / "services.yaml", tmp_path / "models" / "tiny" / "tiny-1.onnx"
+    exported.parent.mkdir(parents=True)
+    words = ["export", str(weights), "--size", "160x96", "--batches", "--output", str(exported)]
+    command = [*words, "--configs", str(tmp_path)]
+    refused = CliRunner().invoke(models, command)
+    assert (refused.exit_code, exported.exists()) == (2, False)
+    assert "allow_pickle_models: true" in refused.output
+    services.write_text("inference: {allow_pickle_models: true}\n")
+    beside = sorted(weights.parent.iterdir())
+    done = CliRunner().invoke(models, command)
+    assert done.exit_code == 0, done.output
+    assert sorted(weights.parent.iterdir()) == beside, "nothing is left beside the weights"
+    registry = tmp_path / "models" / "registry.yaml"
+    own = ["--name", "tiny", "--version", "1", "--registry", str(registry)]
+    assert CliRunner().invoke(models, ["register", str(exported), *own]).exit_code == 0
+    detector = open_detector(InferenceSettings(model_path=str(exported)), device="cpu", floor=FLOOR, registry=registry)
+    assert (detector.labels, detector.input_size) == (("object", "pine", "worker"), (160, 96))
+    together = detector.detect([pictures()[1]] * 3)
+    assert together == detector.detect([pictures()[1]]) * 3, "any number of pictures at once"
+    again = CliRunner().invoke(models, command)
+    assert (again.exit_code, "is there already" in again.output) == (2, True)
+
+
+@pytest.mark.parametrize("words", [["--to", "engine"], ["--half"]])
+def test_what_is_exported_on_a_gpu_is_refused_without_one(weights: Path, tmp_path: Path, words: list[str]) -> None:
+    if uses_cuda():
+        pytest.skip("there is a GPU")
+    (tmp_path / "services.yaml").write_text("inference: {allow_pickle_models: true}\n")
+    done = CliRunner().invoke(
+        models, ["export", str(weights), *words, "--output", str(tmp_path / "out"), "--configs", str(tmp_path)]
+    )
+    assert (done.exit_code, (tmp_path / "out").exists()) == (2, False)
+    assert "on a GPU, and torch sees none" in done.output
+
+
 def test_a_description_without_weights_and_a_file_that_is_none_are_refused(tmp_path: Path) -> None:
     for name, words in (("net.yaml", "without weights"), ("broken.pt", "does not load")):
         path = tmp_path / name
@@ -130,3 +171,28 @@ def test_a_pt_file_runs_end_to_end_where_it_is_allowed(
     assert {event.skipped for event in events} == {None}
     assert {event.model.sha256 for event in events} == {sha256_of(weights)}
     assert len({event.detections for event in events}) == 1, "the same picture six times"
+
+
+def test_a_pt_file_takes_over_from_the_onnx_model_while_frames_come_in(
+    bootstrap: str, prefix: str, topics: dict[str, str], weights: Path, tmp_path: Path
+) -> None:
+    services = tmp_path / "services.yaml"
+    services.write_text(f"inference: {{model_path: {MODEL}, device: cpu}}\n")
+    settings = load_settings(tmp_path, {}).model_copy(
+        update={"kafka": KafkaSettings(bootstrap_servers=bootstrap), "prefix": prefix}
+    )
+    frames = Frames(bootstrap, topics["frames"])
+    with running_stage(settings, environ={}) as stage:
+        frames.send("yard_a", 0)
+        frames.flush()
+        events = read_events(bootstrap, prefix, 1)
+        services.write_text(f"inference: {{model_path: {weights}, allow_pickle_models: true}}\n")
+        while events[-1][1].model.name == "yard":
+            assert len(events) < 300
+            frames.send("yard_a", len(events))
+            frames.flush()
+            events = read_events(bootstrap, prefix, len(events) + 1, seconds=120)
+        assert stage.end() == EXIT_OK
+    assert [event.seq for _, event in events] == list(range(len(events)))
+    assert [event.model.name for _, event in events] == ["yard"] * (len(events) - 1) + ["tiny"]
+    assert events[-1][1].model.sha256 == sha256_of(weights)
