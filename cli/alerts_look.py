@@ -11,10 +11,9 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
-from cli.options import plain, read_settings, refuse, stage_options
+from cli.options import plain, read_settings, refuse, stage_options, table_console
 from router.delivery_log import SKEW_MS
 from router.sinks.stdout import readable_line
 from runtime.kafka import BrokerUnreachable, Message
@@ -84,7 +83,7 @@ def list_alerts(
         names = map(plain, (alert.severity, alert.camera_id, alert.roi, alert.label))
         table.add_row(opened, *names, _lasted(alert), alert.alert_id)
     if shown:
-        Console(soft_wrap=True, markup=False).print(table)
+        table_console().print(table)
     is_open = sum("resolved" not in phases for phases in shown)
     click.echo(f"{len(shown)} alerts, {is_open} open" if shown else "no alerts", err=True)
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import click
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from cli.checks.cameras import camera as look_at
-from cli.options import configs_option, plain, refuse
+from cli.options import configs_option, plain, refuse, table_console
 from inference.annotate import AMBER, RED, Area, annotated, as_jpeg, gridded
 from inference.pictures import Limits, Picture, decode
 from ingest.pictures import PictureTooLarge
@@ -49,8 +48,7 @@ def listed(configs: Path) -> None:
         url = each.url.get_secret_value()
         shown = (each.id, each.name or "", source_kind(url), camera_place(url), f"{each.fps_target:g}", str(each.width))
         table.add_row(*shown, str(rois.get(each.id, 0)), "yes" if each.enabled else "no")
-    # Piped, a table is as wide as it needs.
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200).print(table)
+    table_console().print(table)
 
 
 @cameras.command()

@@ -12,10 +12,9 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
-from cli.options import plain, read_settings, refuse, stage_options
+from cli.options import plain, read_settings, refuse, stage_options, table_console
 from cli.replay_deliveries import deliver_watched, sink_to_tell, sum_up
 from replay.redeliver import outcomes_recorded
 from replay.trial import Refused
@@ -81,7 +80,7 @@ def list_letters(every: bool, as_json: bool, configs: Path, prefix: str, **meant
         row = (in_words(letter.at), letter.stage, letter.reason, str(letter.attempts), _origin(letter))
         table.add_row(letter.name, *map(plain, row), plain(fate + redact(letter.detail)))
     if letters:
-        Console(soft_wrap=True, markup=False).print(table)
+        table_console().print(table)
     kinds = Counter((letter.stage, letter.reason) for letter in letters).most_common()
     for (stage, reason), count in kinds:
         click.echo(f"{count} × {stage}: {reason}", err=True)

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from cli.options import configs_option, read_settings, refuse, warn
+from cli.options import configs_option, read_settings, refuse, table_console, warn
 from inference.detectors import device_for, open_detector
 from inference.detectors.ultralytics import export
 from inference.device import NoDevice, pick
@@ -82,8 +81,7 @@ def list_(configs: Path, registry: Path, as_json: bool) -> None:
         shown = (entry.name, entry.version, ", ".join(entry.labels), metrics, entry.licence, path_of(entry, registry))
         table.add_row("*" if ours else "", *shown)
     if not as_json:
-        # Piped, a table is as wide as it needs.
-        Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200).print(table)
+        table_console().print(table)
 
 
 @models.command("register")

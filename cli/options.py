@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn, ParamSpec, TypeVar
 
 import click
+from rich.console import Console
 
 from runtime.lifecycle import EXIT_CONFIG
 from runtime.settings import Settings, environment, load_settings, redis_notice
@@ -61,6 +62,11 @@ def warn(warnings: Iterable[Problem]) -> None:
     """Shows every doubt on stderr, a line each."""
     for warning in warnings:
         click.secho(f"warning: {warning}", err=True, fg="yellow")
+
+
+def table_console() -> Console:
+    """As wide as the terminal; piped, as wide as a table needs, since a cut id is of no use to a program."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 300)
 
 
 def plain(text: str) -> str:

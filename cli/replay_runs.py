@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from cli.options import read_settings, stage_options
+from cli.options import read_settings, stage_options, table_console
 from cli.replay_options import told_plainly
 from replay import runs
 from replay.spans import in_words
@@ -33,7 +32,7 @@ def list_runs(configs: Path, prefix: str, as_plain_json: bool) -> None:
         counts = ", ".join(f"{count} {kind}" for kind, count in run.manifest["counts"].items() if count)
         sides = f"{run.manifest['before']['name']} → {run.manifest['after']['name']}"
         table.add_row(run.name, f"{in_words(begin)} to {in_words(end)}", sides, counts, str(len(run.topics)))
-    Console().print(table if found else "no runs")
+    table_console().print(table if found else "no runs")
 
 
 @click.command()

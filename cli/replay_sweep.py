@@ -5,10 +5,9 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
-from cli.options import read_settings
+from cli.options import read_settings, table_console
 from cli.replay_options import open_source, read_span, shown_progress, span_options, told_plainly
 from replay.comparison import missing_parts
 from replay.judging import Outcome
@@ -105,7 +104,7 @@ def sweep(
         plain = [msgspec.to_builtins(each) | {"combination": dict(each.combination)} for each in results]
         click.echo(json.dumps(plain, indent=2))
     else:
-        Console().print(_table(results), soft_wrap=True)
+        table_console().print(_table(results))
 
 
 def _covered_ms(outcomes: list[Outcome]) -> int:

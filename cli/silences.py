@@ -9,10 +9,9 @@ from pathlib import Path
 import click
 import msgspec
 from msgspec import structs
-from rich.console import Console
 from rich.table import Table
 
-from cli.options import read_settings, stage_options
+from cli.options import read_settings, stage_options, table_console
 from router.silencing import BadSilence, new_silence
 from runtime.kafka import BrokerUnreachable
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG
@@ -95,7 +94,7 @@ def list_silences(every: bool, as_plain_json: bool, configs: Path, prefix: str) 
         table.add_row(
             each.silence_id, "\n".join(each.matchers), in_words(each.starts_at), state, each.author, each.comment
         )
-    Console(soft_wrap=True).print(table if found else "no silences")
+    table_console().print(table if found else "no silences")
 
 
 @silences.command()

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from api.tokens import ROLES, BadToken, Role, TokenFile
-from cli.options import configs_option, read_settings, refuse
+from cli.options import configs_option, read_settings, refuse, table_console
 from runtime.lifecycle import EXIT_CONFIG
 from schemas.instants import in_words
 from schemas.problems import BadDocument
@@ -70,7 +69,7 @@ def list_tokens(configs: Path) -> None:
             in_words(each.created_at),
             until + over,
         )
-    Console(soft_wrap=True).print(table)
+    table_console().print(table)
 
 
 @tokens.command()
