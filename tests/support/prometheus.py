@@ -1,5 +1,7 @@
 """Prometheus, the real one (Debian's package `prometheus`), with our configuration and rules on ports of a test."""
 
+import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,11 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 
 from runtime.broker.ports import pick_free
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "prometheus" / "prometheus.yml"
+
+
+def promtool(*arguments: str) -> str:
+    """What Prometheus' own tool says, run in deploy/prometheus; a missing one skips here and fails in CI."""
+    if shutil.which("promtool") is None:
+        if os.environ.get("CI"):
+            pytest.fail("promtool is not installed (Debian: prometheus)")
+        pytest.skip("needs promtool (Debian: prometheus)")
+    folder = CONFIGURATION.parent
+    done = subprocess.run(["promtool", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def configuration(ports: Mapping[str, Sequence[int]]) -> dict[str, Any]:

@@ -10,14 +10,11 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
 from cli.main import main
-from runtime import metrics
 from runtime.configs import check_configs
 from runtime.settings import load_settings
-from schemas.grants import SERVICES, Grant, grants
-from schemas.topics import PARTITIONS, TOPICS
+from schemas.grants import SERVICES
 from tests.support.kubernetes import FOLDER, OVERLAYS, Manifest, build, built, of_kind, pods, selects
 
 CHECKOUT = FOLDER.parents[1]
@@ -251,63 +248,12 @@ def test_network_policies_let_through_what_each_stage_needs_and_no_more(overlay:
     assert environment["KAFKA_BOOTSTRAP_SERVERS"].endswith(":9093")
 
 
-def test_every_topic_once_as_the_registry_has_it() -> None:
-    made = [each["spec"] for each in of_kind(build("gpu"), "KafkaTopic").values()]
-    assert [each["topicName"] for each in made] == sorted(topic.name for topic in TOPICS)
-    for topic in TOPICS:
-        (spec,) = (each for each in made if each["topicName"] == topic.name)
-        assert spec["partitions"] == topic.partitions
-        assert topic.kafka_config().items() <= spec["config"].items()
-
-
-def test_every_service_is_a_user_with_the_rights_of_the_table_and_no_others() -> None:
-    users = of_kind(build("gpu"), "KafkaUser")
-    assert sorted(users) == sorted(f"backsight-{service.name}" for service in SERVICES)
-    for service in SERVICES:
-        spec = users[f"backsight-{service.name}"]["spec"]
-        assert spec["authentication"]["type"] == "scram-sha-512"
-        allowed = {
-            Grant(of["type"], of["name"], {"prefix": "prefixed"}.get(of["patternType"], of["patternType"]), snake(name))
-            for acl in spec["authorization"]["acls"]
-            for of in (acl["resource"],)
-            for name in acl["operations"]
-        }
-        assert allowed == grants(service)
-
-
-def snake(operation: str) -> Any:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
-
-
-def test_nothing_is_scaled_beyond_the_partitions_it_shares() -> None:
-    manifests = build("gpu")
-    scaled = of_kind(manifests, "ScaledObject")
-    assert set(scaled) == {"backsight-inference", "backsight-router", "backsight-rules"}
-    (keda,) = (service for service in SERVICES if service.name == "keda")
-    may_look_at = {(grant.resource, grant.name) for grant in grants(keda) if grant.operation == "describe"}
-    for name, each in scaled.items():
-        assert each["spec"]["scaleTargetRef"]["name"] == name in of_kind(manifests, "Deployment")
-        assert 1 <= each["spec"]["minReplicaCount"] <= each["spec"]["maxReplicaCount"] <= PARTITIONS
-        for trigger in each["spec"]["triggers"]:
-            told = trigger["metadata"]
-            if trigger["type"] == "kafka":
-                assert ("topic", told["topic"]) in may_look_at
-                group = told["consumerGroup"]
-                assert {("group", group), ("group", group.split(".")[0] + ".")} & may_look_at
-                assert told["consumerGroup"].split(".")[0] == name.removeprefix("backsight-")
-            else:
-                assert names_in(told["query"]) <= metric_names()
-    rules = scaled["backsight-rules"]["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
-    assert rules["scaleDown"] == {"selectPolicy": "Disabled"}
-
-
-def names_in(query: str) -> set[str]:
-    return set(re.findall(r"\bbacksight_\w+", query))
-
-
-def metric_names() -> set[str]:
-    families = (each.describe()[0] for each in vars(metrics).values() if isinstance(each, MetricWrapperBase))
-    return {family.name + ending for family in families for ending in ("", "_total", "_sum", "_count", "_bucket")}
+def test_every_dashboard_is_there_for_grafana() -> None:
+    found = of_kind(build("gpu"), "ConfigMap")["backsight-dashboards"]
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert sorted(found["data"]) == sorted(
+        path.name for path in (CHECKOUT / "deploy/grafana/dashboards").glob("*.json")
+    )
 
 
 def test_the_object_store_takes_the_place_of_the_volume(tmp_path: Path) -> None:

@@ -1,8 +1,5 @@
 """Prometheus's configuration and rules: its own tool takes them, each rule is tested, each metric exists."""
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +7,7 @@ import pytest
 import yaml
 
 from tests.support.metrics import SERIES, named
+from tests.support.prometheus import promtool
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 RULES = {
@@ -18,16 +16,6 @@ RULES = {
     for group in yaml.safe_load(file.read_text())["groups"]
     for rule in group["rules"]
 }
-
-
-def promtool(*arguments: str) -> str:
-    if shutil.which("promtool") is None:
-        if os.environ.get("CI"):
-            pytest.fail("promtool is not installed (Debian: prometheus)")
-        pytest.skip("needs promtool (Debian: prometheus)")
-    done = subprocess.run(["promtool", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_prometheus_takes_its_configuration_and_rules() -> None:
