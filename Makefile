@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export VENV
 
-.PHONY: demo up test check chaos-rules bench chaos-router bundle image-trial offline-trial readme-trial schemas locks clean setup-run setup-dev help
+.PHONY: audit sbom demo up test check chaos-rules bench chaos-router bundle image-trial offline-trial readme-trial schemas locks clean setup-run setup-dev help
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: .*## /\t/'
@@ -17,17 +17,26 @@ up: setup-run    ## run the pipeline with the documents in configs/ (ARGS="--con
 test: setup-dev  ## every test; those whose service is missing skip, in CI they fail (ARGS="-k name")
 	$(BIN)/python -m pytest $(ARGS)
 
-check: setup-dev ## formatting, lint, types, import contracts, generated files
+check: setup-dev ## formatting, lint, types, import contracts, known vulnerabilities, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint deploy/docker/Dockerfile
+	$(BIN)/python -m deploy.audit
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m cli.reference --check
 	$(BIN)/python -m runtime.metrics_page --check
 	$(BIN)/python -m cli.scaling_page --check
 	$(BIN)/python -m deploy.grafana.generate --check
+
+audit: setup-dev ## whether a locked dependency is known to be vulnerable, where a service that knows can be asked
+	$(BIN)/python -m deploy.audit
+
+sbom: setup-dev  ## what is shipped, as CycloneDX: build/sbom.cdx.json
+	mkdir -p build
+	$(BIN)/cyclonedx-py requirements --no-validate --pyproject pyproject.toml --output-reproducible --of JSON \
+		-o build/sbom.cdx.json requirements/run.lock
 
 chaos-rules: setup-dev ## half an hour of history, rules workers killed twenty times (SEED=… for other moments)
 	BACKSIGHT_LONG=1 BACKSIGHT_SEED=$(or $(SEED),7) $(BIN)/python -m pytest tests/chaos/test_golden.py -s $(ARGS)

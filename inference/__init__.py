@@ -1,16 +1,8 @@
-"""`frames` to `detections`: what a detector sees in each frame, one event per frame.
+"""`frames` to `detections`: what a detector sees in each frame, one event per frame."""
 
-OpenCV reads its pixel limit from the environment when it is first imported, so the limit is set here, ahead of every
-module of this package: without it a PNG of 109 KB (30,000 x 30,000, one bit) takes 5.3 GB and 14 s to decode.
-"""
-
-import os
 from pathlib import Path
 
-MAX_PIXELS = 40_000_000
-"""The largest picture that is decoded; an 8K picture has 33 million pixels."""
-
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+import runtime.pixel_limit  # noqa: F401 - before cv2
 
 
 def model_labels(path: Path) -> tuple[str, ...] | None:

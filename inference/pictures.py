@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from inference import MAX_PIXELS
+from runtime.pixel_limit import MAX_PIXELS
 
 Picture = NDArray[np.uint8]
 Format = Literal["jpeg", "png", "webp"]

@@ -2,13 +2,15 @@
 
 import logging
 import sys
+import threading
+from types import TracebackType
 from typing import Any
 
 import structlog
 from structlog.stdlib import BoundLogger
 from structlog.typing import EventDict, WrappedLogger
 
-from runtime.redact import redact
+from runtime.redact import HIDDEN, names_a_secret, redact
 
 
 class OnPurpose(str):
@@ -25,7 +27,13 @@ def get_logger(name: str) -> BoundLogger:
 
 def redacted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """The net under structural redaction: no text value leaves with a credential, however deep it lies."""
-    return {key: _clean(value) for key, value in event.items()}
+    return {key: _named(key, value) for key, value in event.items()}
+
+
+def _named(key: Any, value: Any) -> Any:
+    if isinstance(key, str) and names_a_secret(key) and isinstance(value, str | bytes):
+        return HIDDEN
+    return _clean(value)
 
 
 def _clean(value: Any) -> Any:
@@ -34,12 +42,18 @@ def _clean(value: Any) -> Any:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {key: _clean(inner) for key, inner in value.items()}
+        return {key: _named(key, inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(inner) for inner in value]
     if isinstance(value, BaseException):
         return redact(f"{type(value).__name__}: {value}")
     return value
+
+
+def _crashed(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    get_logger(__name__).critical("crashed", exc_info=(kind, error, trace))
 
 
 def configure_logs(stage: str, level: str = "INFO", *, readable: bool | None = None) -> None:
@@ -84,6 +98,9 @@ def configure_logs(stage: str, level: str = "INFO", *, readable: bool | None = N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # Python itself would print what nobody caught, as it is.
+    sys.excepthook = _crashed
+    threading.excepthook = lambda told: _crashed(told.exc_type, told.exc_value, told.exc_traceback)
     # The clients' own talk at INFO says nothing that our events do not.
     for chatty in ("aiokafka", "faust", "mode", "httpx", "httpcore", "asyncio", "libav", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -10,14 +10,25 @@ from urllib.parse import urlsplit, urlunsplit
 
 HIDDEN: Final = "***"
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|]+")
+# What strangers send is logged: every repetition before a fixed part is bounded, or it would cost the square of its
+# length.
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"
+_URL = re.compile(rf"{_SCHEME}[^\s'\"<>`|]+")
 # A password may itself hold '@', '/' or ':' unencoded, so userinfo reaches to the last '@' before white space.
-_USERINFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)(.*)@", re.DOTALL)
-_SECRET_NAME = r"(?:[A-Za-z0-9_.-]*(?:pass|pwd|secret|token|signature|credential|api[_-]?key|auth)[A-Za-z0-9_.-]*|usr|user|username|login|key|sig)"  # noqa: S105, E501
-_SECRET_PAIR = re.compile(rf"(?i)([?&;]{_SECRET_NAME}=)[^&#;\s'\"]*")
+_USERINFO = re.compile(rf"^({_SCHEME})(.*)@", re.DOTALL)
+# In a text a URL ends at a quote, and yet a password may hold one.
+_QUOTED_USERINFO = re.compile(rf"({_SCHEME})[^\s/]{{0,500}}@")
+_NAMES = (
+    r"(?:[A-Za-z0-9_.-]{0,40}(?:pass|pwd|secret|token|signature|credential|api[_-]?key|auth)[A-Za-z0-9_.-]{0,40}"
+    r"|usr|user|username|login|key|sig)"
+)
+_SECRET_PAIR = re.compile(rf"(?i)([?&;]{_NAMES}=)[^&#;\s'\"]*")
 _TOKEN = re.compile(r"\bbst_[A-Za-z0-9_-]{20,}")
 """Of our API (`api.tokens`)."""
-_HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization\s*[:=]\s*(?:basic|bearer|digest)?\s*)[^\s'\",}]+")
+_HEADER = re.compile(
+    r"(?i)\b((?:proxy-)?authorization['\"]?\s{0,20}[:=]\s{0,20}['\"]?(?:(?:basic|bearer|digest)\s{1,20})?)[^\s'\",}]+"
+)
+_SECRET_KEY = re.compile(r"(?i)passw|passphrase|pwd$|secret|credential|api_?key|authorization")
 
 
 def redact_url(url: str) -> str:
@@ -29,9 +40,15 @@ def redact_url(url: str) -> str:
 def redact(text: str) -> str:
     """The text with the credentials of every URL in it, and of Authorization headers, hidden."""
     if "://" in text:
+        text = _QUOTED_USERINFO.sub(rf"\1{HIDDEN}@", text)
         text = _URL.sub(lambda found: redact_url(found.group()), text)
     text = _SECRET_PAIR.sub(rf"\1{HIDDEN}", text)
     return _TOKEN.sub(HIDDEN, _HEADER.sub(rf"\1{HIDDEN}", text))
+
+
+def names_a_secret(key: str) -> bool:
+    """Whether a value of this name is one that is never shown, whatever it is."""
+    return _SECRET_KEY.search(key) is not None
 
 
 def camera_place(url: str) -> str:

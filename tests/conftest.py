@@ -12,6 +12,8 @@ A test that kills the broker takes one of its own (`running_broker` of tests/sup
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +42,8 @@ def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     configure = structlog.configure
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(
         structlog, "configure", lambda **told: configure(**{**told, "cache_logger_on_first_use": False})
     )

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ingest.sources import Picture, SourceFault, open_source, rtsp
+from ingest.sources import Picture, SourceFault, decoding, open_source, rtsp
 from runtime.configs import ResolvedCamera
 from schemas.documents.cameras import Camera
 from tests.support.clips import write_clip
@@ -168,3 +168,27 @@ def test_a_truncated_file_gives_what_it_has(clip: Path, tmp_path: Path) -> None:
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     count = len(list(open_source(source(cut), never).pictures()))
     assert 1 <= count < 10
+
+
+def test_a_camera_is_spoken_to_by_no_other_protocol_than_those_of_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg speaks every protocol by itself: a URL that got past the check would still reach nobody."""
+    with socket.socket() as web:
+        web.bind(("127.0.0.1", 0))
+        web.listen()
+        web.setblocking(False)
+        address = f"http://127.0.0.1:{web.getsockname()[1]}/a.mjpeg"
+        for url in (address, f"concat:{address}", "file:/etc/hostname", "subfile:,,:/etc/hostname"):
+            with pytest.raises(SourceFault):
+                decoding.open_video(url, options={"protocol_whitelist": decoding.PROTOCOLS}, timeout=(2, 2))
+        with pytest.raises(BlockingIOError):
+            web.accept()
+    told: list[dict[str, str]] = []
+
+    def opened(_url: str, *, options: dict[str, str], **_more: object) -> None:
+        told.append(options)
+        raise OSError("enough")
+
+    monkeypatch.setattr(av, "open", opened)
+    with pytest.raises(SourceFault):
+        rtsp.RtspSource("rtsp://192.0.2.1/1", 5)
+    assert told[0]["protocol_whitelist"] == "rtsp,rtp,udp,tcp,tls,crypto"

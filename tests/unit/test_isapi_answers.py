@@ -157,3 +157,16 @@ def test_values_are_found_by_local_names_and_nothing_is_no_error():
     root = tree_of(b'<a:DeviceCap xmlns:a="urn:psialliance-org"><a:SysCap><a:n> 8 </a:n></a:SysCap></a:DeviceCap>')
     assert text_at(root, "SysCap", "n") == "8"
     assert text_at(root, "SysCap", "m", "n") == text_at(None, "n") == ""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '<!DOCTYPE r [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>',
+        '<!DOCTYPE r [<!ENTITY a SYSTEM "file:///etc/hostname">]>',
+    ],
+)
+def test_a_document_that_would_unfold_or_read_files_is_none(head):
+    body = f"{head}<ResponseStatus><statusCode>1</statusCode><statusString>&a;</statusString></ResponseStatus>".encode()
+    assert tree_of(body) is None
+    assert values_of(body) == {}

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from inference.pictures import MAX_SCANS, BadPicture, Limits, PictureHead, check, decode, read_head, shrink_factor
 
+ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Limits(max_bytes=2_000_000)
 
 
@@ -34,21 +36,26 @@ def encoded(suffix: str, width: int = 64, height: int = 48, *options: int) -> by
     return content.tobytes()
 
 
-def png(width: int, height: int) -> bytes:
-    """A one-bit PNG of any size, small as a file."""
+def png(width: int, height: int, lines: int = 64) -> bytes:
+    """A one-bit PNG of any size, small as a file; no more lines in it than wanted."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    lines = zlib.compress(bytes((width // 8 + 1) * min(height, 64)), 9)
+    body = zlib.compress(bytes((width // 8 + 1) * min(height, lines)), 9)
     size = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def with_size(jpeg: bytes, width: int, height: int) -> bytes:
     """The same JPEG claiming another size."""
     place = next(jpeg.index(b"\xff" + bytes([kind])) for kind in (0xC0, 0xC2) if b"\xff" + bytes([kind]) in jpeg)
     return jpeg[: place + 5] + struct.pack(">HH", height, width) + jpeg[place + 9 :]
+
+
+def whole_png(width: int, height: int) -> bytes:
+    """A one-bit PNG with every line of it."""
+    return png(width, height, lines=height)
 
 
 PROGRESSIVE = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
@@ -160,11 +167,64 @@ def test_a_large_jpeg_is_decoded_no_larger_than_wanted(
     assert picture.shape == (-(-size[1] // factor), -(-size[0] // factor), 3)
 
 
-def test_opencv_knows_its_limit_before_it_is_imported() -> None:
-    script = "import inference.boxes, os, sys; assert 'cv2' not in sys.modules; print(os.environ[sys.argv[1]])"
+WATCHED = """
+import importlib, os, sys
+class Watching:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cv2":
+            print(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS"))
+            sys.exit(0)
+sys.meta_path.insert(0, Watching())
+importlib.import_module(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("module", ["api.main", "cli.evidence", "ingest.pictures", "demos.yard"])
+def test_opencv_knows_its_limit_before_it_is_imported(module: str) -> None:
     name = "OPENCV_IO_MAX_IMAGE_PIXELS"
     environment = {key: value for key, value in os.environ.items() if key != name}
     answer = subprocess.run(
-        [sys.executable, "-c", script, name], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", WATCHED, module], env=environment, capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "40000000"
+
+
+def test_every_package_that_uses_opencv_sets_its_limit_first() -> None:
+    found = 0
+    for package in ("api", "cli", "demos", "evidence", "inference", "ingest", "replay", "router", "rules", "runtime"):
+        for file in (ROOT / package).rglob("*.py"):
+            if "import cv2" in file.read_text(encoding="utf-8"):
+                begins = (ROOT / package / "__init__.py").read_text(encoding="utf-8")
+                assert "import runtime.pixel_limit" in begins, file
+                found += 1
+    assert found >= 8
+
+
+BOMBS = """
+import resource, sys
+from inference.pictures import BadPicture, Limits, decode
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for name in sys.argv[1:]:
+    with open(name, "rb") as file:
+        try:
+            decode(file.read(), Limits(max_bytes=10 * 1024 * 1024))
+        except BadPicture as bad:
+            print(bad.reason)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_bombs_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    """A PNG of 109 KB that holds 900 million pixels, and a grey JPEG of some MB that holds 256 million: both whole."""
+    (tmp_path / "a.png").write_bytes(whole_png(30_000, 30_000))
+    assert (tmp_path / "a.png").stat().st_size < 150_000
+    grey = simplejpeg.encode_jpeg(np.zeros((16_000, 16_000, 1), np.uint8), colorspace="GRAY", colorsubsampling="Gray")
+    (tmp_path / "b.jpg").write_bytes(grey)
+    assert len(grey) < 5_000_000, "a limit of bytes alone does not help"
+    answer = subprocess.run(
+        [sys.executable, "-c", BOMBS, str(tmp_path / "a.png"), str(tmp_path / "b.jpg")],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *reasons, megabytes = answer.stdout.split()
+    assert reasons == ["too_many_pixels", "too_many_pixels"]
+    assert int(megabytes) < 60
