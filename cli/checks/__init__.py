@@ -38,7 +38,9 @@ def checks_of(
         later = "not looked at: services.yaml or the environment does not check"
         return [*found, Check("everything else", lambda: [note("kafka, gpu, model, disk, ports", later)])]
     services = settings.services
-    folders = {"data": str(data), "pictures": services.picture_memory.url, "evidence": services.evidence.url}
+    folders = {"pictures": services.picture_memory.url, "evidence": services.evidence.url}
+    if not settings.kafka_is_given:  # else nothing is kept there: `up` and its Kafka run elsewhere, or not at all
+        folders["the local Kafka"] = str(data / "kafka")
     local = {what: Path(each) for what, each in folders.items() if "://" not in each}
     labels = sorted({label for entry in checked.rois.cameras for label in entry.alert_classes})
     found += [

@@ -9,7 +9,8 @@ from runtime.configs import Checked
 from runtime.settings import SERVICES_VARIABLES, redis_notice
 from schemas.problems import BadDocument
 
-_OURS = ("ALERTING_", "API_", "BACKSIGHT_", "EVIDENCE_", "INFERENCE_", "PICTURE_")
+_OURS = ("ALERTING_", "API_", "INFERENCE_")
+_COMPOSES = ("_MEMORY",)  # of the compose file's containers; they get the whole .env
 _KNOWN = {*SERVICES_VARIABLES, *OTHER_VARIABLES}
 
 
@@ -37,6 +38,8 @@ def configs(checked: Checked, environ: Mapping[str, str]) -> list[Finding]:
     found += [
         note("configs", f"{name} is set, and nothing reads it", "docs/configuration.md has what is read")
         for name in sorted(environ)
-        if name.startswith(_OURS) and name.removesuffix("_FILE") not in _KNOWN and name not in _KNOWN
+        if name.startswith(_OURS)
+        and not name.endswith(_COMPOSES)
+        and _KNOWN.isdisjoint({name, name.removesuffix("_FILE")})
     ]
     return found

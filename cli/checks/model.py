@@ -18,7 +18,7 @@ def model(settings: InferenceSettings, alert_classes: Sequence[str], registry: P
     try:
         detector = open_detector(settings.model_copy(update={"tensorrt": False}), device=CPU, registry=registry)
     except (BadModel, NoDevice) as error:
-        return fault("model", str(error), "`models/README.md` says how a model is registered")
+        return fault("model", str(error), "`backsight models verify` looks at all of them; docs/models.md")
     except BadDocument as error:
         return fault("model", str(error), f"mend {registry}")
     except ImportError as error:
@@ -27,7 +27,9 @@ def model(settings: InferenceSettings, alert_classes: Sequence[str], registry: P
     found = detector.model
     said = f"{found.name} {found.version}, sha256 {found.sha256[:12]}…, loads on the CPU in {seconds:.1f} s"
     if found.version == UNREGISTERED:
-        return warning("model", f"{said}; not in {registry.name}", "register it, so that a changed file is noticed")
+        return warning(
+            "model", f"{said}; not in {registry.name}", "`backsight models register`, so that a changed file is noticed"
+        )
     unknown = sorted(set(alert_classes) - set(detector.labels)) if detector.labels else []
     if unknown:
         words = (

@@ -11,6 +11,12 @@ import click
 import pytest
 
 from cli.main import main
+from router.configuration import load_router
+from router.sinks import open_sink
+from runtime.configs import check_configs
+from runtime.settings import redis_notice
+from schemas.documents.reading import read_document, read_yaml
+from schemas.documents.routes import Routes
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -53,6 +59,64 @@ def test_every_page_is_linked_from_the_index() -> None:
     assert {page.relative_to(ROOT) for page in pages - linked} == set()
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/from-redis.md"])
+def test_the_routes_of_a_page_are_taken(page: str) -> None:
+    blocks = re.findall(
+        r"^```yaml\n(sinks:.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    secrets = {"DESK_URL": "https://desk.example/x", "DESK_SECRET": "whsec_" + "A" * 32, "NVR_PASSWORD": "x"}
+    environ = {**secrets, "REDIS_URL": "redis://:x@redis:6379/0"}
+    assert len(blocks) == 1
+    routes = read_document(Routes, read_yaml(blocks[0], "routes.yaml"), "routes.yaml")
+    assert routes.problems() == []
+    for sink in routes.sinks:
+        assert open_sink(sink, "sinks", environ).kind == sink["kind"]
+
+
+def test_an_older_installations_files_are_read_as_they_are(tmp_path: Path) -> None:
+    """Those that docs/from-redis.md says stay the same."""
+    (tmp_path / "cameras.yaml").write_text("""
+cameras:
+  - id: cam_nave3_hornos
+    name: "Nave 3 Hornos B CAM 3"
+    rtsp_url: "rtsp://admin:${CAM_PASSWORD}@192.168.1.10:554/Streaming/Channels/101"
+    enabled: true
+    fps_target: 5.0
+""")
+    (tmp_path / "rois.yaml").write_text("""
+cameras:
+  - camera_id: cam_nave3_hornos
+    forbidden_rois:
+      - name: loading_zone
+        points: [[100, 100], [500, 100], [500, 400], [100, 400]]
+    allowed_classes: [pine, worker]
+    alert_classes: [object]
+""")
+    environ = {
+        "CAM_PASSWORD": "x",
+        "REDIS_URL": "redis://:hunter2@redis:6379/0",
+        "INFERENCE_DEVICE": "cpu",
+        "INFERENCE_CONFIDENCE": "0.3",
+        "INFERENCE_BATCH_SIZE": "4",
+        "INFERENCE_MODEL_PATH": "models/yard/yard-2.onnx",
+        "ALERTING_PROTOCOL": "webhook",
+        "ALERTING_WEBHOOK_URL": "https://desk.example/alerts",
+        "API_HOST": "127.0.0.1",
+        "API_PORT": "8080",
+    }
+    checked = check_configs(tmp_path, environ)
+    assert checked.problems == []
+    assert checked.settings is not None
+    told = checked.settings.services
+    assert (told.inference.device, told.inference.batch_size, told.rules.min_confidence) == ("cpu", 4, 0.3)
+    assert (told.alerting.protocol, told.api.port) == ("webhook", 8080)
+    assert "Kafka takes the place of Redis" in (redis_notice(environ) or "")
+    again = check_configs(tmp_path, environ | {"ALERTING_PROTOCOL": "redis"}).settings
+    assert again is not None
+    assert [sink.kind for sink in load_router(again, environ).sinks] == ["redis"]
+    assert redis_notice(environ | {"ALERTING_PROTOCOL": "redis"}) is None
+
+
 # ---- commands
 
 
@@ -63,7 +127,7 @@ def commands(page: Path) -> Iterator[str]:
     indented = "\n".join(re.findall(r"^ {4,}backsight .*$", text, re.MULTILINE))
     inline = [" ".join(each.split()) for each in CODE.findall(FENCE.sub("", text))]
     for line in (*blocks.splitlines(), *indented.splitlines(), *inline):
-        found = re.match(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\S*/)?backsight (.+)$", line)
+        found = re.match(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:docker compose exec \S+ )?(?:\S*/)?backsight (.+)$", line)
         if found:
             yield re.split(r" \| | # |\s#|;|&&| > ", found[1])[0].strip()
 

@@ -182,10 +182,10 @@ def test_a_model_file_that_was_changed(shipped: Path) -> None:
 def test_a_model_that_is_not_there_or_is_none(shipped: Path) -> None:
     says(told(shipped, name="gone.onnx"), "fault", "there is no such model file", "INFERENCE_MODEL_PATH")
     (shipped / "broken.onnx").write_bytes(b"no model at all")
-    says(told(shipped, name="broken.onnx"), "fault", "broken.onnx", "models/README.md")
+    says(told(shipped, name="broken.onnx"), "fault", "broken.onnx", "backsight models verify")
     shutil.copy(CHECKOUT / "models" / "yard" / "yard-2.onnx", shipped / "mine.onnx")
     (shipped / "registry.yaml").write_text("models: []")
-    says(told(shipped, name="mine.onnx"), "warning", "mine unregistered", "register it")
+    says(told(shipped, name="mine.onnx"), "warning", "mine unregistered", "backsight models register")
     (shipped / "registry.yaml").write_text("models: [{name: a}]")
     says(told(shipped), "fault", "registry.yaml: models[0].version", "mend")
 
@@ -239,7 +239,7 @@ def test_a_redis_url_left_over_is_answered(tmp_path: Path) -> None:
 
 def test_a_variable_that_nothing_reads_is_named(tmp_path: Path) -> None:
     written(tmp_path)
-    environ = {"INFERENCE_IMGSZ": "640", "INFERENCE_DEVICE": "cpu", "EVIDENCE_SIGN_SECRET_FILE": os.devnull}
+    environ = {"INFERENCE_IMGSZ": "640", "INFERENCE_DEVICE": "cpu", "INFERENCE_MEMORY": "4g", "API_TOKENS_FILE": "x"}
     found = configs.configs(check_folder(tmp_path, environ), environ)
     (line,) = [each for each in found if "reads" in each.said]
     says(line, "note", "INFERENCE_IMGSZ is set, and nothing reads it", "docs/configuration.md")
