@@ -256,9 +256,28 @@ def test_every_dashboard_is_there_for_grafana() -> None:
     )
 
 
+def test_a_site_s_own_overlay_works_as_the_page_says(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (CHECKOUT / "docs/kubernetes.md").read_text(), re.DOTALL)
+    (overlay,) = (yaml.safe_load(block) for block in blocks if "configMapGenerator" in block)
+    overlay["resources"] = [f"{from_folder(tmp_path)}/overlays/gpu"]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    for name in ("cameras", "rois", "routes", "services"):
+        (tmp_path / f"{name}.yaml").write_text(f"# the site's {name}\n")
+    config_maps = of_kind(built(tmp_path), "ConfigMap")
+    assert config_maps["backsight-documents"]["data"]["routes.yaml"] == "# the site's routes\n"
+    told = {key: value for each in config_maps.values() for key, value in each["data"].items()}
+    assert told["services.yaml"] == "# the site's services\n"
+    assert told["KAFKA_BOOTSTRAP_SERVERS"] == "kafka.example:9093"
+    assert told["KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+
+
+def from_folder(folder: Path) -> str:
+    """Kustomize takes no absolute paths, so an overlay elsewhere reaches deploy/kubernetes by a relative one."""
+    return "../" * len(folder.resolve().parts[1:]) + str(FOLDER).lstrip("/")
+
+
 def test_the_object_store_takes_the_place_of_the_volume(tmp_path: Path) -> None:
-    # Kustomize takes no absolute paths, so the overlay reaches out of its folder by a relative one.
-    away = "../" * len(tmp_path.parts[1:]) + str(FOLDER).lstrip("/")
+    away = from_folder(tmp_path)
     overlay = {"resources": [f"{away}/base"], "components": [f"{away}/components/object-store"]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     manifests = built(tmp_path)
