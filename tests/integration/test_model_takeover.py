@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +175,70 @@ def test_a_model_that_cannot_be_used_changes_nothing_until_it_is_mended(
         events = [event for _, event in read_events(bootstrap, prefix, 3)]
         assert stage.end() == EXIT_OK
     assert [(event.seq, event.model.version) for event in events] == [(0, "1"), (1, "1"), (2, "2")]
+
+
+@contextmanager
+def worker(bootstrap: str, prefix: str, configs: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """`backsight inference` as users start it."""
+    environ = {name: value for name, value in os.environ.items() if name != "INFERENCE_MODEL_PATH"}
+    told = {
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+        "BACKSIGHT_CONFIGS": str(configs),
+        "BACKSIGHT_PREFIX": prefix,
+        "BACKSIGHT_HEALTH_PORT": str(port),
+    }
+    with (configs / f"{port}.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "cli.main", "inference"], env={**environ, **told}, stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def runs_on(port: int) -> str | None:
+    """The version that the worker's `/health` names, once it has partitions."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            version: str = json.load(answer)["model"]["name"]
+            return version
+    except (urllib.error.URLError, ConnectionError):
+        return None
+
+
+@pytest.mark.slow
+def test_two_workers_change_the_model_each_on_its_partitions(
+    bootstrap: str, prefix: str, topics: dict[str, str], site: Site
+) -> None:
+    cameras = [f"camera_{number}" for number in range(9)]
+    frames = Frames(bootstrap, topics["frames"])
+    ports = (free_port(), free_port())
+    with (
+        worker(bootstrap, prefix, site.configs, ports[0]) as first,
+        worker(bootstrap, prefix, site.configs, ports[1]) as second,
+    ):
+        until(lambda: all(runs_on(port) == "seer-1" for port in ports), 60)
+        seq = 0
+
+        def send() -> None:
+            nonlocal seq
+            for camera in cameras:
+                frames.send(camera, seq)
+            frames.flush()
+            seq += 1
+
+        for _ in range(10):
+            send()
+        site.run("promote", site.name, "2")
+        until(lambda: send() or all(runs_on(port) == "seer-2" for port in ports), 60)
+        send()
+        events = await_all(bootstrap, prefix, len(cameras) * seq)
+        for process in (first, second):
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == EXIT_OK
+    sent = [(each.partition(), each.offset()) for each in read_all(bootstrap, topics["frames"])]
+    assert [(record.partition(), event.frame.offset) for record, event in events] == sent
+    for partition in {place for place, _ in sent}:
+        names = [event.model.name for record, event in events if record.partition() == partition]
+        assert names == sorted(names)
+        assert set(names) == {"seer-1", "seer-2"}
