@@ -5,6 +5,7 @@ python demos/realtime_yolo_stream.py --source 0 --model models/mine.onnx
 """
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +57,8 @@ def main(
         watching = Watching(source, realtime=True, loop=source is None, seconds=duration)
         trial = Trial(model, device, rois, camera, scene=source is None)
         shown, tell_at = 0, time.monotonic() + TELL_SECONDS
-        with _window() if show == "window" or (show == "auto" and _has_display()) else _page(host, port) as put:
+        window = show == "window" or (show == "auto" and _has_display())
+        with _window() if window else _page(host, port) as put:
             for shot in watching.shots():
                 if not put(trial.drawn(trial.look(shot))):
                     return
@@ -67,7 +69,19 @@ def main(
 
 
 def _has_display() -> bool:
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return sys.platform != "linux" or bool(
+        (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and _window_fault() is None
+    )
+
+
+def _window_fault() -> str | None:
+    """Why no window can be opened; None where it can. Asked in a process of its own: Qt aborts the one that asks."""
+    # Qt complains of fonts that no window of ours needs.
+    os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
+    tried = subprocess.run(
+        [sys.executable, "-c", "import cv2; cv2.namedWindow('try')"], capture_output=True, text=True, check=False
+    )
+    return None if tried.returncode == 0 else next(iter(tried.stderr.strip().splitlines()), "no reason given")
 
 
 @contextmanager
@@ -76,10 +90,10 @@ def _window() -> Iterator[Callable[[Picture], bool]]:
         cv2.imshow(TITLE, np.ascontiguousarray(picture[:, :, ::-1]))
         return cv2.waitKey(1) & 0xFF not in (ord("q"), 27) and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) > 0
 
-    try:
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
-    except cv2.error as error:
-        raise click.ClickException(f"no window can be opened ({error.err}); --show page needs no display") from None
+    fault = _window_fault()
+    if fault is not None:
+        raise click.ClickException(f"no window can be opened ({fault}); --show page needs no display")
+    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
     try:
         yield put
     finally:

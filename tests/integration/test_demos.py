@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,10 +47,16 @@ def environ(**more: str) -> dict[str, str]:
     return {**kept, "INFERENCE_DEVICE": "cpu", **more}
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    """A demo from the checkout, until it ends."""
+def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """A demo from the checkout, until it ends; ``more`` goes into its environment."""
     return subprocess.run(
-        [sys.executable, *words], cwd=CHECKOUT, env=environ(), capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, *words],
+        cwd=CHECKOUT,
+        env=environ(**more),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -130,6 +137,41 @@ def streaming(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
+
+
+@contextmanager
+def display() -> Iterator[str]:
+    """A display that nobody sees."""
+    xvfb = shutil.which("Xvfb")
+    if xvfb is None:
+        reason = "Xvfb is not installed (Debian: xvfb)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [xvfb, "-displayfd", str(writing), "-screen", "0", "800x600x24"], pass_fds=[writing], stderr=subprocess.DEVNULL
+    )
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as numbers:
+            yield f":{numbers.readline().strip()}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_on_a_display_a_window_shows_it_and_without_one_it_is_an_error(clip: Path) -> None:
+    words = ["demos/realtime_yolo_stream.py", "--show", "window", "--duration", "2"]
+    with display() as number:
+        done = run(*words, DISPLAY=number)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert "look at" not in done.stderr
+    done = run(*words, DISPLAY=number)
+    assert done.returncode == 1
+    assert "no window can be opened" in done.stderr
+    done = run(*words[:2], "auto", "--port", "0", *words[3:], DISPLAY=number)
+    assert (done.returncode, "look at http://" in done.stderr) == (0, True), "a display that is gone is none"
 
 
 def parts(stream: object, count: int) -> list[bytes]:
