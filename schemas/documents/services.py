@@ -16,7 +16,8 @@ class InferenceSettings(Document):
         default="auto", description="auto: onnx for .onnx files, ultralytics for every other"
     )
     model_path: str = Field(
-        default="models/yard/yard-2.onnx", description="relative to the current folder, else to the checkout"
+        default="models/yard/yard-2.onnx",
+        description="relative to the current folder, else to the checkout; another one takes over without a restart",
     )
     device: Device = "auto"
     fp16: bool = Field(default=True, description="half precision, on a GPU only")
