@@ -13,11 +13,13 @@ from rich.console import Console
 from cli.options import configs_option, read_settings, refuse
 from cli.plan_tables import changes_table, disk_table, needs_table, pinning_tables
 from runtime.capacity import FRAME_BYTES_PER_PIXEL, PICTURE_BYTES_PER_PIXEL, Load, disk
-from runtime.pinning import balance, groups, renamings
+from runtime.pinning import balance, even_ids, groups, renamings
 from runtime.sizing import ASSUMED, DETECTORS, Detector, Site, cameras_per_detector, changes, needs
 from schemas.documents.cameras import Cameras
 from schemas.documents.reading import read_document, read_yaml
+from schemas.partitioning import partition_of
 from schemas.problems import BadDocument
+from schemas.topics import PARTITIONS
 
 
 class Amount(click.FloatRange):
@@ -56,11 +58,15 @@ class Amount(click.FloatRange):
 @click.option(
     "--detector-rate", type=Amount(0, min_open=True), help="Frames a second that yours does, as you measured."
 )
-@click.option("--gpus", type=click.IntRange(1, 1000), help="How many there are, for --cameras-file.")
+@click.option(
+    "--gpus",
+    type=click.IntRange(1, 1000),
+    help="How many there are: how evenly the cameras lie on them, and ids that fall evenly.",
+)
 @click.option(
     "--cameras-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A cameras.yaml: how evenly its cameras lie on partitions, and which ids would make it even.",
+    help="A cameras.yaml whose cameras are looked at instead of ids of ours.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The answer for programs.")
 @configs_option
@@ -90,15 +96,16 @@ def plan(
     backsight plan --cameras 100 --fps 5 --width 1280 --replication 3
     backsight plan --cameras 100 --detector-rate 350              # what your own GPU does
     backsight plan --cameras-file configs/cameras.yaml --gpus 3   # how even it is on three
+    backsight plan --cameras 24 --gpus 3                          # ids that make it even from the start
 
     Exit codes: 0 done, 2 an option or a document does not check.
     """
     loads = None if cameras_file is None else _loads(cameras_file)
-    if loads is None and gpus is not None:
-        raise click.UsageError("--gpus says on how many the cameras of --cameras-file are to lie: name the file.")
     cameras = cameras or (len(loads) if loads else None)
     if cameras is None:
         raise click.UsageError("Give --cameras, or a --cameras-file with cameras in it.")
+    if loads is None and gpus is not None:
+        loads = dict.fromkeys(even_ids(cameras), fps)
     settings, _ = read_settings(configs, "")
     told = settings.services.picture_memory
     load = Load(
@@ -169,6 +176,7 @@ def _answer(site: Site, loads: dict[str, float] | None, gpus: int | None) -> dic
         found = balance(loads, gpus or 1)
         answer["pinning"] = {
             **asdict(found),
+            "cameras": {each: partition_of(each, PARTITIONS) for each in loads},
             "groups": groups(found.partitions, gpus or 1)[0],
             "renamings": [asdict(each) for each in renamings(loads, gpus or 1)],
         }

@@ -1,6 +1,7 @@
 """The tables of `backsight plan`."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from rich.table import Table
 
@@ -9,6 +10,9 @@ from runtime.pinning import balance, groups, renamings
 from runtime.sizing import Change, Need
 from schemas.partitioning import partition_of
 from schemas.topics import DAY, HOUR, MINUTE, PARTITIONS
+
+SHOWN: Final = 10
+"""Cameras of a partition."""
 
 
 def needs_table(needs: Iterable[Need]) -> Table:
@@ -44,7 +48,8 @@ def pinning_tables(loads: Mapping[str, float], gpus: int) -> Iterable[tuple[Tabl
     table = _table("partition", "frames/s", "cameras")
     for partition, load in enumerate(found.partitions):
         here = sorted(each for each in loads if partition_of(each, PARTITIONS) == partition)
-        table.add_row(str(partition), f"{load:g}", ", ".join(here))
+        more = f", … ({len(here) - SHOWN} more: --json)" if len(here) > SHOWN else ""
+        table.add_row(str(partition), f"{load:g}", ", ".join(here[:SHOWN]) + more)
     yield table, "A camera's partition is murmur2 of its id, for ever."
     table = _table("GPU", "frames/s", "partitions")
     for number, (some, load) in enumerate(zip(*groups(found.partitions, gpus), strict=True), start=1):

@@ -83,6 +83,20 @@ def renamings(loads: Mapping[str, float], gpus: int, partitions: int = PARTITION
         found[camera_id] = Renaming(camera_id, fullest, ids[camera_id], emptiest)
 
 
+def even_ids(cameras: int, partitions: int = PARTITIONS) -> tuple[str, ...]:
+    """Ids for cameras that have none yet, which fall evenly: camera_1, camera_2, … but for those that would not."""
+    room = [cameras // partitions + (partition < cameras % partitions) for partition in range(partitions)]
+    found: list[str] = []
+    candidates = (f"camera_{number}" for number in count(1))
+    while len(found) < cameras:
+        camera_id = next(candidates)
+        partition = partition_of(camera_id, partitions)
+        if room[partition]:
+            room[partition] -= 1
+            found.append(camera_id)
+    return tuple(found)
+
+
 def _another(camera_id: str, partition: int, partitions: int, taken: set[str]) -> str:
     candidates = (f"{camera_id[:90]}-{number}" for number in count(2))
     return next(each for each in candidates if each not in taken and partition_of(each, partitions) == partition)

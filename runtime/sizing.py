@@ -20,6 +20,8 @@ EVENT_MS: Final = 0.2
 BROKER_BYTES: Final = 100e6
 """A second that a broker writes, the copies of others among them."""
 BROKER_DISK: Final = 4e12
+MOST_BROKERS: Final = 12
+"""For pictures; beyond it an object store carries them for less."""
 MACHINE_CORES: Final = 16
 FEWEST_MINUTES: Final = 10
 """That frames should be there: for evidence, for clips, and for `replay frames` after a bad afternoon."""
@@ -178,8 +180,8 @@ def changes(site: Site) -> tuple[Change, ...]:
         ),
         Change(
             "claim check",
-            first(lambda grown: _written(grown.load) > 12 * BROKER_BYTES),
-            f"pictures alone keep {12} brokers writing",
+            first(lambda grown: _written(grown.load) > MOST_BROKERS * BROKER_BYTES),
+            f"pictures keep more than {MOST_BROKERS} brokers writing",
             "pictures to an object store and only their place through Kafka: another design, not built",
         ),
         Change(

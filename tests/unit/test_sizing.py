@@ -12,7 +12,7 @@ from cli import scaling_page
 from cli.plan import plan
 from cli.scaling_page import PAGE, main_streams, page, sub_streams
 from runtime.capacity import EVENT_BYTES, Load, frame_bytes
-from runtime.pinning import balance, groups, renamings
+from runtime.pinning import balance, even_ids, groups, renamings
 from runtime.sizing import BUSY, DETECTORS, Change, Site, cameras_per_detector, changes, needs
 from schemas.partitioning import partition_of
 from schemas.topics import PARTITIONS
@@ -121,6 +121,25 @@ def test_many_cameras_on_one_partition_are_spread() -> None:
     assert balance({names.get(each, each): load for each, load in loads.items()}, 3).worst <= 1.05
 
 
+@given(cameras=st.integers(1, 300))
+def test_new_ids_fall_as_evenly_as_their_number_lets_them(cameras: int) -> None:
+    ids = even_ids(cameras)
+    assert len(set(ids)) == cameras
+    counts = [[partition_of(each, PARTITIONS) for each in ids].count(partition) for partition in range(PARTITIONS)]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_cameras_without_a_file_get_ids_that_need_no_others() -> None:
+    shown = CliRunner().invoke(plan, ["--cameras", "240", "--gpus", "3"])
+    assert shown.exit_code == 0, shown.output
+    assert "1.00 times its share, at worst 1.00 times" in " ".join(shown.output.split())
+    assert "10 more: --json" in shown.output
+    assert "id to give it" not in shown.output
+    answer = json.loads(CliRunner().invoke(plan, ["--cameras", "240", "--gpus", "3", "--json"]).output)
+    assert len(answer["pinning"]["cameras"]) == 240
+    assert answer["pinning"]["renamings"] == []
+
+
 def test_the_command_proposes_for_a_file_and_answers_programs(tmp_path: Path) -> None:
     lines = "".join(f"  - {{id: gate_{number}, url: a.mp4}}\n" for number in range(1, 25))
     file = tmp_path / "cameras.yaml"
@@ -141,7 +160,7 @@ def test_the_command_proposes_for_a_file_and_answers_programs(tmp_path: Path) ->
     ("wrong", "said"),
     [
         ([], "Give --cameras"),
-        (["--cameras", "4", "--gpus", "2"], "--cameras-file"),
+        (["--cameras", "4", "--gpus", "0"], "--gpus"),
         (["--cameras", "4", "--detector-rate", "0"], "--detector-rate"),
         (["--cameras", "4", "--detector", "h9000"], "h9000"),
     ],
