@@ -55,7 +55,7 @@ def probe(resolved: ResolvedCamera, seconds: float = 3.0) -> Probe:
                 if origin is not None:
                     late = time.time() * 1000 - (origin + picture.at_ms)
                     # The least delayed picture tells the clocks apart best.
-                    behind = late if behind is None else min(behind, late, key=abs)
+                    behind = late if behind is None else min(behind, late)
             if now - first >= seconds or (not source.endless and count >= PICTURES):
                 break
         if count == 0:

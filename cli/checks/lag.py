@@ -3,7 +3,7 @@
 import time
 
 from cli.checks.finding import Finding, note, ok, warning
-from runtime.kafka import OFFSET_BEGINNING, BrokerUnreachable, TopicPartition
+from runtime.kafka import OFFSET_BEGINNING, BrokerUnreachable, Consumer, TopicPartition
 from runtime.pipeline.drain import committed, group_view, log_ends
 from runtime.settings import Settings
 from schemas.topics import DETECTIONS, FRAMES, Topic
@@ -41,12 +41,12 @@ def _of(settings: Settings, stage: str, topic: Topic) -> Finding | None:
     return warning(subject, said, f"does `backsight {stage}` run? if it does, it is too slow: docs/tuning.md")
 
 
-def _oldest(view: object, partitions: int) -> float:
+def _oldest(view: Consumer, partitions: int) -> float:
     """Seconds since the oldest of the next records, one a partition, was written."""
     ages: dict[int, float] = {}
     deadline = time.monotonic() + 5
     while len(ages) < partitions and time.monotonic() < deadline:
-        message = view.poll(0.5)  # type: ignore[attr-defined]
+        message = view.poll(0.5)
         if message is not None and message.error() is None:
             ages.setdefault(message.partition(), time.time() - message.timestamp()[1] / 1000)
     return max(ages.values(), default=0.0)

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import pytest
 from click.testing import CliRunner
 
-from cli.checks import Check, api, cameras, configs, device, kafka, machine, model, run_checks
+from cli.checks import AT_ONCE, Check, api, cameras, configs, device, kafka, machine, model, run_checks
 from cli.checks.finding import Finding, fault, ok
 from cli.checks.readings import Gpu, Readings, Space, space_at, take_readings
 from cli.config import check_folder
@@ -302,6 +302,19 @@ def test_a_check_that_hangs_or_breaks_is_a_fault_and_the_others_go_on() -> None:
     says(broken, "fault", "could not be looked at (ValueError")
     assert "hunter2" not in str(broken)
     says(fine, "ok", "yes")
+
+
+def test_many_that_hang_hold_up_nobody() -> None:
+    never = threading.Event()
+
+    def hangs() -> list[Finding]:
+        never.wait()
+        return []
+
+    hanging = [Check(f"camera {number}", hangs) for number in range(AT_ONCE + 3)]
+    found = list(run_checks([*hanging, Check("last", lambda: [ok("last", "yes")])], 0.2))
+    never.set()
+    assert [each[0].state for each in found] == ["fault"] * (AT_ONCE + 3) + ["ok"]
 
 
 def test_a_finding_holds_no_credentials_and_is_one_line() -> None:
