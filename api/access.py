@@ -18,6 +18,7 @@ from fastapi.security import APIKeyQuery, HTTPAuthorizationCredentials, HTTPBear
 from pydantic import SecretStr
 from starlette.routing import BaseRoute
 
+from api.access_log import LONGEST_PATH
 from api.pace import Pace
 from api.problems import ApiProblem
 from api.tokens import Role, Tokens
@@ -137,7 +138,7 @@ class Guard:
         if wait:
             self._untold.happened(round(now * 1000), peer=peer)
             raise ApiProblem(429, "too many failures", headers={"Retry-After": str(math.ceil(wait)), **CHALLENGE})
-        log.warning("authentication_failed", peer=peer, path=request.url.path, reason=reason)
+        log.warning("authentication_failed", peer=peer, path=request.url.path[:LONGEST_PATH], reason=reason)
 
 
 class Decision:

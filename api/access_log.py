@@ -10,6 +10,9 @@ from runtime.metrics import API_REQUESTS, API_SECONDS
 
 QUIET: Final = frozenset({"/health", "/livez", "/readyz", "/metrics"})
 
+LONGEST_PATH: Final = 200
+"""Letters that are logged of a path: what strangers send may have 64 kB."""
+
 log = get_logger("api.access")
 
 
@@ -45,7 +48,7 @@ class AccessLog:
                 log.info(
                     "request",
                     method=scope["method"],
-                    path=scope["path"],
+                    path=scope["path"][:LONGEST_PATH],
                     status=status,
                     ms=milliseconds,
                     caller=caller,

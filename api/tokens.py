@@ -80,6 +80,8 @@ class TokenFile:
 
     def first(self, now: int) -> str | None:
         """One token for everything where there is no file; None where there is one, even if no token is left in it."""
+        if self.read() is not None:
+            return None  # also where the file lies in a folder that nobody may write to, as a mounted secret does
         with self._turn():
             return self._add((), FIRST, ("admin",), None, None, now) if self.read() is None else None
 

@@ -50,6 +50,14 @@ def test_the_first_token_is_made_once_whatever_became_of_it(file):
     assert Tokens(file).needed
 
 
+def test_a_file_that_is_there_is_only_read_at_the_start(file):
+    """A secret that is mounted lies in a folder that nobody may write to."""
+    file.create("ana", ["read"], None, None, 5)
+    (file.path.parent / "tokens.json.lock").unlink()
+    assert file.first(6) is None
+    assert [each.name for each in file.path.parent.iterdir()] == ["tokens.json"]
+
+
 def test_of_many_who_write_at_once_nobody_is_forgotten(file):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda number: file.create(f"t{number}", ["infer"], None, None, 0), range(40)))
