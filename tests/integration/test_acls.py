@@ -71,6 +71,7 @@ def configs(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 def test_the_whole_pipeline_runs_with_what_the_table_grants_and_nobody_is_refused(secured, configs, tmp_path):
     port = free_port()
     more = {
@@ -97,7 +98,7 @@ def test_the_whole_pipeline_runs_with_what_the_table_grants_and_nobody_is_refuse
         def logs():
             return "\n".join(f"--- {name}\n{stage.stderr[-3000:]}" for name, stage in started.items())
 
-        until(lambda: '"phase":"opened"' in started["router"].stdout.replace(" ", ""), 90, "an alert is told", logs)
+        until(lambda: '"phase":"opened"' in started["router"].stdout.replace(" ", ""), 240, "an alert is told", logs)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as api:
             until(lambda: api.get("/alerts").json()["alerts"], 30, "the API lists it", logs)
             alert = api.get("/alerts").json()["alerts"][0]
