@@ -79,11 +79,13 @@ def test_nothing_is_scaled_beyond_the_partitions_it_shares() -> None:
     may_look_at = {(grant.resource, grant.name) for grant in grants(keda) if grant.operation == "describe"}
     for name, each in scaled.items():
         assert each["spec"]["scaleTargetRef"]["name"] == name in of_kind(manifests, "Deployment")
+        assert "replicas" not in of_kind(manifests, "Deployment")[name]["spec"], "a rollout would set it back"
         assert 1 <= each["spec"]["minReplicaCount"] <= each["spec"]["maxReplicaCount"] <= PARTITIONS
         for trigger in each["spec"]["triggers"]:
             told = trigger["metadata"]
             if trigger["type"] == "kafka":
                 assert ("topic", told["topic"]) in may_look_at
+                assert told["bootstrapServers"] == f"backsight-kafka-bootstrap.{each['metadata']['namespace']}.svc:9093"
                 group = told["consumerGroup"]
                 assert {("group", group), ("group", group.split(".")[0] + ".")} & may_look_at
                 assert told["consumerGroup"].split(".")[0] == name.removeprefix("backsight-")
