@@ -153,7 +153,22 @@ def test_commands_are_commands_of_ours(services: dict[str, Any]) -> None:
         assert services[name]["command"][0] in COMMANDS, name
         if name != "topics":
             assert services[name]["healthcheck"]["test"] == ["CMD", "backsight", "health"], name
-    assert ENTRYPOINT[-1] == "backsight"
+    recipe = (ROOT / services["ingest"]["build"]["dockerfile"]).read_text(encoding="utf-8")
+    assert f"ENTRYPOINT {json.dumps(ENTRYPOINT)}" in recipe
+    for file in (COMPOSE, GPU):
+        for service in read((file,))["services"].values():
+            if "build" in service:
+                assert f" AS {service['build']['target']}\n" in recipe
+
+
+def test_prometheus_looks_for_every_stage_where_it_is(services: dict[str, Any]) -> None:
+    jobs = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    asked = {name: each["port"] for job in jobs for each in job.get("dns_sd_configs", ()) for name in each["names"]}
+    assert asked == {name: int(services[name]["environment"]["BACKSIGHT_HEALTH_PORT"]) for name in STAGES}
+    for name in STAGES:
+        assert "default" in services[name]["networks"], name
+    sources = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text())
+    assert sources["datasources"][0]["url"] == "http://prometheus:9090"
 
 
 def test_kafka_is_set_as_the_local_broker_is(services: dict[str, Any]) -> None:

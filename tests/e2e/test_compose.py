@@ -11,14 +11,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+import yaml
 
 from demos.rtsp_server import RtspServer
 from runtime.broker import BrokerError, LocalBroker
 from tests.support.compose import ROOT, Project, broker_properties, read
+from tests.support.prometheus import configuration
 
 ONCE = ("topics", "config")
 STAGES = ("ingest", "inference", "rules", "router", "evidence", "api")
+LASTING = ("camera-simulator", *reversed(STAGES), "prometheus")
 OURS = ("kafka.", "listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs")
 """Settings that are another address or folder on this machine."""
 
@@ -55,15 +59,28 @@ def broker(folder: Path, services: dict[str, object]) -> Iterator[LocalBroker]:
 
 @pytest.fixture
 def project(folder: Path, services: dict[str, object], broker: LocalBroker) -> Iterator[Project]:
-    (folder / "data").mkdir()
     paths = {
         "/app/configs": ROOT / "configs",
         "/app/demos/configs": ROOT / "demos" / "configs",
         "/data": folder / "data",
+        "/etc/prometheus": folder / "scraping",
+        "/prometheus": folder / "metrics",
     }
     project = Project(services, folder, paths, {"kafka:9092": broker.bootstrap})
+    for name in ("data", "scraping"):
+        (folder / name).mkdir()
+    scraping = configuration({name: [project.port(name, 9100)] for name in STAGES})
+    (folder / "scraping" / "prometheus.yml").write_text(yaml.safe_dump(scraping))
     yield project
     project.close()
+
+
+def scraped(project: Project, expression: str) -> object:
+    """What the project's Prometheus answers now."""
+    url = f"http://127.0.0.1:{project.port('prometheus', 9090)}/api/v1/query"
+    answer = httpx.get(url, params={"query": expression}, timeout=10).json()
+    assert answer["status"] == "success", answer
+    return answer["data"]["result"]
 
 
 @pytest.mark.kafka
@@ -72,15 +89,21 @@ def project(folder: Path, services: dict[str, object], broker: LocalBroker) -> I
 def test_the_demo_profile_tells_of_an_alert_and_everything_stops_in_order(project: Project) -> None:
     if not RtspServer.available():
         unless_ci("no GStreamer RTSP server here")
-    project.up([*STAGES, "camera-simulator", *ONCE], 180)
+    if not shutil.which("prometheus"):
+        unless_ci("no Prometheus here")
+    project.up([*LASTING, *ONCE], 180)
     assert "demos/configs" in project.running["config"].stdout, "nobody has a camera, and the simulator answers"
-    project.await_healthy([*STAGES, "camera-simulator"], 120)
+    project.await_healthy(LASTING, 120)
     router = project.running["router"]
     project.until(lambda: '"phase":"opened"' in router.stdout, 120, "an alert is delivered")
     alert = json.loads(router.stdout.splitlines()[0])
     assert (alert["camera_id"][:5], alert["label"], alert["roi"]) == ("yard_", "object", "loading_zone")
     kept = Path(project.environment("evidence")["EVIDENCE_URL"])
     project.until(lambda: list(kept.rglob("*.jpg")), 60, "its picture is kept")
-    project.await_healthy([*STAGES, "camera-simulator"], 60)
-    order = [*reversed(STAGES), "camera-simulator"]
-    assert {name: project.stop(name) for name in order} == dict.fromkeys(order, 0), project.logs()
+    for what in ('min(up{job=~"..*"}) == 1', "sum(backsight_alerts_total) > 0", "sum(backsight_deliveries_total) > 0"):
+        project.until(lambda what=what: scraped(project, what), 60, f"Prometheus has seen {what}")
+    again = project.start("config")  # as at every `up`
+    assert again.process.wait(60) == 0, again.said
+    assert "yard_gate: unchanged" in again.stdout
+    project.await_healthy(LASTING, 60)
+    assert {name: project.stop(name) for name in reversed(LASTING)} == dict.fromkeys(LASTING, 0), project.logs()

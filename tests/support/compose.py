@@ -24,6 +24,8 @@ ROOT: Final = Path(__file__).parents[2]
 COMPOSE: Final = "docker-compose.yml"
 ENTRYPOINT: Final = ("tini", "--", "backsight")
 """That of deploy/docker/Dockerfile."""
+PORTS: Final = ("9100", "8000", "8554", "9090")
+"""On which processes listen in their containers."""
 
 _VARIABLE: Final = re.compile(r"\$(?:(\$)|\{([A-Z0-9_]+)(?::([-?])([^}]*))?\})")
 
@@ -149,8 +151,9 @@ class Project:
         """A word of a command or environment as it is on this machine."""
         if text == "0.0.0.0":
             return "127.0.0.1"
-        if text in ("9100", "8000", "8554", "9090"):
+        if text in PORTS:
             return str(self.port(service, int(text)))
+        text = re.sub(rf"127\.0\.0\.1:({'|'.join(PORTS)})\b", lambda found: self.place(f"{service}:{found[1]}"), text)
         names = "|".join(map(re.escape, self._services))
         text = re.sub(rf"\b({names}):(\d+)\b", lambda found: self.place(found[0]), text)
         for inside, here in sorted(self._paths.items(), reverse=True):
@@ -170,7 +173,10 @@ class Project:
     def start(self, name: str) -> Running:
         """Runs the service's entry point and command."""
         service = self._services[name]
-        command = [*service.get("entrypoint", ENTRYPOINT), *service["command"]]
+        own = ENTRYPOINT if "build" in service else (name,)  # images of others are called as what is in them
+        command = [*service.get("entrypoint", own), *service["command"]]
+        if name == "prometheus":
+            command.append(f"--web.listen-address={self.place('prometheus:9090')}")
         if command[:2] == ["tini", "--"]:
             command = command[2:]
         command = [self.mapped(name, word) for word in command]
