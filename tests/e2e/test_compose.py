@@ -85,25 +85,25 @@ def scraped(project: Project, expression: str) -> object:
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(540)
+@pytest.mark.timeout(900)  # every wait ends by an event: a minute on two idle cores, many on crowded ones
 def test_the_demo_profile_tells_of_an_alert_and_everything_stops_in_order(project: Project) -> None:
     if not RtspServer.available():
         unless_ci("no GStreamer RTSP server here")
     if not shutil.which("prometheus"):
         unless_ci("no Prometheus here")
-    project.up([*LASTING, *ONCE], 180)
+    project.up([*LASTING, *ONCE], 300)
     assert "demos/configs" in project.running["config"].stdout, "nobody has a camera, and the simulator answers"
-    project.await_healthy(LASTING, 120)
+    project.await_healthy(LASTING, 240)
     router = project.running["router"]
-    project.until(lambda: '"phase":"opened"' in router.stdout, 120, "an alert is delivered")
+    project.until(lambda: '"phase":"opened"' in router.stdout, 180, "an alert is delivered")
     alert = json.loads(router.stdout.splitlines()[0])
     assert (alert["camera_id"][:5], alert["label"], alert["roi"]) == ("yard_", "object", "loading_zone")
     kept = Path(project.environment("evidence")["EVIDENCE_URL"])
-    project.until(lambda: list(kept.rglob("*.jpg")), 60, "its picture is kept")
-    for what in ('min(up{job=~"..*"}) == 1', "sum(backsight_alerts_total) > 0", "sum(backsight_deliveries_total) > 0"):
-        project.until(lambda what=what: scraped(project, what), 60, f"Prometheus has seen {what}")
+    project.until(lambda: list(kept.rglob("*.jpg")), 120, "its picture is kept")
+    for what in ("count(up == 1) == 6", "sum(backsight_alerts_total) > 0", "sum(backsight_deliveries_total) > 0"):
+        project.until(lambda what=what: scraped(project, what), 120, f"Prometheus has seen {what}")
     again = project.start("config")  # as at every `up`
-    assert again.process.wait(60) == 0, again.said
+    assert again.process.wait(180) == 0, again.said
     assert "yard_gate: unchanged" in again.stdout
-    project.await_healthy(LASTING, 60)
+    project.await_healthy(LASTING, 120)
     assert {name: project.stop(name) for name in reversed(LASTING)} == dict.fromkeys(LASTING, 0), project.logs()
