@@ -10,10 +10,11 @@ from router.configuration import CAMERAS, ROUTES, Configuration, load_router, na
 from router.observing import Observer
 from router.routing import SYSTEM, Leg, Terms, is_system, legs, nodes
 from router.silencing import SilenceFollower
-from router.sink_stage import Fault, SinkStage
+from router.sink_stage import SinkStage
 from router.sinks import Notice, Sink
 from router.system import WATCHDOG
 from router.watched import Watched
+from router.way import Fault
 from runtime.health import Health
 from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Stop
@@ -171,7 +172,7 @@ class Router:
         return f"{', '.join(again)}: ended by a fault, begun again in at most {AGAIN_SECONDS:g} s" if again else None
 
     def leg(self, sink: str, notice: Notice) -> Leg | None:
-        """See `router.sink_stage.Way`. What moves something in the world is not told of Backsight's own troubles."""
+        """See `router.way.Way`. What moves something in the world is not told of Backsight's own troubles."""
         if is_system(notice.alert):
             if sink not in (each.name for each in self.configuration.sinks if not each.actuates):
                 return None
@@ -180,15 +181,15 @@ class Router:
         return next((leg for leg in legs(self.configuration.tree, notice.labels) if leg.sink == sink), None)
 
     def site(self, alert: Alert) -> str:
-        """See `router.sink_stage.Way`."""
+        """See `router.way.Way`."""
         return alert.camera_id if alert.roi == f"{SYSTEM}site" else self.configuration.site_of(alert.camera_id)
 
     def silenced(self, notice: Notice, now: int) -> bool:
-        """See `router.sink_stage.Way`."""
+        """See `router.way.Way`."""
         return self._silences.holds(notice.labels, now)
 
     def repeats(self, sink: str) -> bool:
-        """See `router.sink_stage.Way`."""
+        """See `router.way.Way`."""
         return any(
             sink in node.sinks and node.terms.repeat_every_ms is not None for node in nodes(self.configuration.tree)
         )

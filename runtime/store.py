@@ -29,7 +29,8 @@ class Store:
     """The files under ``url``; paths are relative to it. Raises `BadStore` at once, reaches the store later.
 
     ``url``: a folder, or as `fsspec` takes it (`s3://bucket/pictures`). Credentials come from the driver's own
-    environment or from the URL; they are in no text of an error. Every method raises `StoreTrouble`.
+    environment or, where the driver takes them so (not S3), from the URL; they are in no text of an error. Every method
+    raises `StoreTrouble`.
     """
 
     def __init__(self, url: str) -> None:
@@ -138,7 +139,10 @@ def _puts_whole(files: Any) -> bool:
 
 def _check(url: str) -> None:
     lowest = url.rpartition("::")[2]
-    protocol = lowest.partition("://")[0] if "://" in lowest else "file"
+    protocol, _, rest = lowest.partition("://") if "://" in lowest else ("file", "", lowest)
+    if protocol in ("s3", "s3a") and "@" in rest:
+        # The driver would take them for the bucket's name, and say it in its errors.
+        raise BadStore(f"{protocol}://: credentials are not taken from the URL but from the environment (AWS_…)")
     try:
         fsspec.get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:
