@@ -135,8 +135,8 @@ def verify(name: str | None, version: str | None, load: bool, device: str, confi
     """Hold every registered file (or those of NAME, or that VERSION) against its hash and its labels."""
     with _refusing():
         entries = [each for each in read_registry(registry).models if name in (None, each.name)]
-        if version is not None or not entries:
-            entries = [entry_of(name or "", version or "", registry)] if name else []
+        if name is not None and (version is not None or not entries):
+            entries = [entry_of(name, version or "", registry)]  # or what there is instead
     bad = 0
     told = read_settings(configs, "")[0].services.inference if load else None
     for entry in entries:

@@ -73,7 +73,10 @@ def fault_of_entry(entry: RegisteredModel, registry: Path = REGISTRY) -> str | N
     found = sha256_of(file)
     if found != entry.sha256:
         return f"{file}: its sha256 is {found}, the registry's {entry.sha256}"
-    own = file_labels(file)
+    try:
+        own = file_labels(file)
+    except BadModel as error:
+        return str(error)
     if own and entry.labels and own != entry.labels:
         return f"{file}: its own labels are {', '.join(own)}, the registry's {', '.join(entry.labels)}"
     if entry.card is not None and not (registry.parent / entry.card).is_file():

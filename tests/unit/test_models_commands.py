@@ -136,6 +136,11 @@ def test_verify_says_every_file_that_is_not_the_registered_one(plant: Plant) -> 
     assert "there is no such file" in done.output
     assert f"its sha256 is {hashlib.sha256(b'other').hexdigest()}" in done.output
     assert plant.run("verify", "none").exit_code == 2
+    broken = plant.models / "mine" / "mine-1.onnx"
+    text = plant.registry.read_text()
+    entry = read_registry(plant.registry).models[1]
+    plant.registry.write_text(text.replace(entry.sha256, hashlib.sha256(broken.read_bytes()).hexdigest()))
+    assert "is no ONNX model" in plant.run("verify", "mine").output
 
 
 def test_verify_loads_what_has_the_right_hash_and_still_is_no_detector(plant: Plant) -> None:
