@@ -25,7 +25,7 @@ from demos.yard import Yard
 from demos.yard.clip import write_clip
 from deploy.trial import root
 from deploy.trial.root import Root
-from deploy.trial.terminal import machine_hosts, scrubbed, shortened, typed
+from deploy.trial.terminal import COLUMNS, machine_hosts, scrubbed, shortened, typed
 
 CHECKOUT = Path(__file__).parents[2]
 HOME = "/root/backsight"
@@ -68,10 +68,11 @@ class Person:
         self._network = network
         self._readme = (CHECKOUT / "README.md").read_text()
         self.lines: list[str] = []
+        self.failed: list[str] = []
 
     def says(self, words: str) -> None:
         """A paragraph between commands."""
-        self.lines += ["", textwrap.fill(" ".join(words.split()), 118), ""]
+        self.lines += ["", textwrap.fill(" ".join(words.split()), COLUMNS), ""]
 
     def reads(self, heading: str) -> None:
         """Goes on with the next part of the README."""
@@ -88,7 +89,7 @@ class Person:
         argv = self._machine.argv(
             ["bash", "-c", command],
             folder=HOME if (self._machine.path / HOME[1:]).is_dir() else "/root",
-            environment={"HOME": "/root", "TERM": "dumb", "COLUMNS": "118"},
+            environment={"HOME": "/root", "TERM": "dumb"},
         )
         said, code = typed([*(("ip", "netns", "exec", self._network) if alone else ()), *argv], until)
         shown = scrubbed(shortened(said), machine_hosts())
@@ -97,7 +98,7 @@ class Person:
         took = f"[{ended} {code} after {time.monotonic() - begun:.0f} s]"
         self.lines += ["", "```console", f"$ {command}", *shown.splitlines(), took, "```"]
         if code:
-            raise SystemExit(f"{command}: {took}")
+            self.failed.append(f"{command}: {took}")
         return said
 
     def writes(self, name: str, text: str) -> None:
@@ -194,14 +195,20 @@ def main() -> None:
         refs = ["HEAD", said("git", "rev-parse", "--abbrev-ref", "HEAD")]
         subprocess.run(["git", "bundle", "create", "-q", home / "backsight.bundle", *refs], cwd=CHECKOUT, check=True)
         (home / "videos").mkdir()
-        write_clip(home / "videos/dock.mp4", Yard(31, "dock"), 30)
+        write_clip(home / "videos/dock.mp4", Yard(31, "dock"), 20)
         gate = Path(made) / "gate.mp4"
-        write_clip(gate, Yard(32, "gate"), 30)
+        write_clip(gate, Yard(32, "gate"), 20)
         person = Person(machine, name)
         with camera(name, gate):
             follow(person)
     today = datetime.now(UTC).strftime("%Y-%m-%d")
-    told.to.write_text(HEAD.format(today=today, commit=commit) + "\n".join(person.lines).lstrip("\n") + "\n")
+    page = HEAD.format(today=today, commit=commit) + "\n".join(person.lines).lstrip("\n") + "\n"
+    if person.failed:
+        failed = CHECKOUT / "build" / told.to.name
+        failed.parent.mkdir(exist_ok=True)
+        failed.write_text(page)
+        raise SystemExit("\n".join([*person.failed, f"the transcript is in {failed}"]))
+    told.to.write_text(page)
 
 
 HEAD = """\

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
+import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+COLUMNS: Final = 118
 _APT: Final = re.compile(
     r"(Selecting|Preparing|Unpacking|Setting up|Processing|Extracting|Adding|Replacing|Updating|debconf|\(Reading"
     r"|Created symlink|update-alternatives|Running hooks|done\.|invoke-rc|\d+ added|rehash|E: Can't set locale)"
@@ -29,6 +33,7 @@ def typed(argv: Sequence[str], until: str | None = None, within: float = 1800) -
     """
     process, screen = pty.fork()
     if process == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
         os.execvp(argv[0], list(argv))  # noqa: S606 - a terminal needs fork and exec
     said, pressed, deadline = b"", until is None, time.monotonic() + within
     try:
