@@ -77,6 +77,10 @@ OTHER_VARIABLES: Final = {
     "BACKSIGHT_PREFIX": ("begins the name of every topic and consumer group; `--prefix` wins", ""),
     "BACKSIGHT_HEALTH_PORT": ("where a stage serves `/livez /readyz /health /metrics`; `up` chooses ports itself", ""),
     "BACKSIGHT_HEALTH_HOST": ("the address on which it does; `0.0.0.0` in containers", "`127.0.0.1`"),
+    "BACKSIGHT_TRACE_RATIO": (
+        "the share of frames that are traced, 0 to 1 ([tracing.md](tracing.md)); 0: those that raise an alert",
+        "no traces",
+    ),
     "BACKSIGHT_REPLICATION": ("copies of new topics", "3 on three brokers or more, else 1"),
     "BACKSIGHT_RULES_SESSION_SECONDS": ("silent for as long, a rules worker is dead; lower risks false deaths", "`15`"),
     "BACKSIGHT_GPU_LOCKS": ("folder in which inference processes claim GPUs; containers share it", "below `TMPDIR`"),

@@ -18,6 +18,7 @@ from runtime.logs import get_logger
 from runtime.metrics import LAST_COMMIT, PRODUCE_ERRORS, RECORD_AGE, STAGE_RECORDS, STAGE_SECONDS
 from runtime.moving import Moving
 from runtime.repeated import Repeated
+from runtime.tracing import Tracing, traceparent_of
 from schemas.codec import encode
 
 STAGE: Final = "inference"
@@ -47,6 +48,7 @@ class Sending:
         frames_topic: str,
         detections_topic: str,
         clock: Callable[[], int],
+        tracing: Tracing | None = None,
     ) -> None:
         self._consumer = consumer
         self._producer = producer
@@ -54,6 +56,7 @@ class Sending:
         self._frames_topic = frames_topic
         self._topic = detections_topic
         self._clock = clock
+        self._tracing = tracing
         self._orders: dict[int, PartitionOrder[Event]] = {}
         self._committed: dict[int, int] = {}
         self._unconfirmed = 0
@@ -148,6 +151,11 @@ class Sending:
     def _produce(self, order: PartitionOrder[Event], offset: int, event: Event) -> None:
         frame, now = event.frame, self._clock()
         value = encode(event.message)
+        headers = event_headers(frame, now)
+        if self._tracing is not None:
+            parent = traceparent_of(frame.record.headers())
+            if parent is not None:
+                headers.append(self._tracing.span("infer", frame.read_at, now, parent, camera=frame.camera_id))
         while True:
             try:
                 self._producer.produce(
@@ -156,7 +164,7 @@ class Sending:
                     key=frame.camera_id,
                     partition=frame.partition,
                     timestamp=frame.head.captured_at,
-                    headers=event_headers(frame, now),
+                    headers=headers,
                     on_delivery=partial(self._delivered, order, offset, frame),
                 )
                 break

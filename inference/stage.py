@@ -26,6 +26,7 @@ from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_DEVICE, EXIT_FAULT,
 from runtime.logs import get_logger
 from runtime.settings import Settings
 from runtime.store import BadStore
+from runtime.tracing import Tracing
 from schemas.documents.services import InferenceSettings
 from schemas.problems import BadDocument
 from schemas.topics import DETECTIONS, FRAMES
@@ -136,7 +137,7 @@ def _serve(
     letters = DeadLetters(
         producer(settings.kafka, f"{client_id}-letters", message_timeout_ms=20_000), settings.prefix, STAGE
     )
-    sending = Sending(client, sender, letters, frames, detections, now_ms)
+    sending = Sending(client, sender, letters, frames, detections, now_ms, Tracing.of(settings, STAGE))
     sendings.append(sending)
     flow = Flow(
         detector,

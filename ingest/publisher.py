@@ -14,6 +14,7 @@ from runtime import metrics
 from runtime.kafka import KafkaError, KafkaException, Message, Producer, producer
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
+from runtime.tracing import Tracing
 from schemas.frames import FrameHead, frame_headers
 
 UNACKED: Final = 5
@@ -61,9 +62,10 @@ class Publisher:
     ``lossless`` frames (a file in `complete` mode) are never dropped: `put` waits instead, and so does the client.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str, tracing: Tracing | None = None) -> None:
         self._kafka = kafka
         self._topic = topic
+        self._tracing = tracing
         self._lanes: dict[str, Lane] = {}
         self._order: deque[Lane] = deque()
         self._changed = threading.Condition()
@@ -202,6 +204,9 @@ class Publisher:
         head = replace(outgoing.head, produced_at=now)
         client = self._lossless if lane.lossless else self._live
         assert client is not None
+        headers = frame_headers(head)
+        if self._tracing is not None and outgoing.value and self._tracing.sampled():
+            headers.append(self._tracing.span("capture", head.captured_at, now, None, camera=lane.camera_id))
 
         def reported(error: KafkaError | None, message: Message) -> None:
             self._reported(lane, outgoing, error, message)
@@ -211,7 +216,7 @@ class Publisher:
                 self._topic,
                 value=outgoing.value,
                 key=lane.camera_id,
-                headers=frame_headers(head),
+                headers=headers,
                 timestamp=now,
                 on_delivery=reported,
             )

@@ -22,6 +22,7 @@ from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_bro
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_OK, Stop
 from runtime.logs import get_logger
 from runtime.settings import Settings, environment
+from runtime.tracing import Tracing
 from schemas.partitioning import partition_of
 from schemas.topics import CAMERA_STATUS, FRAMES, INGEST_LEASES
 
@@ -84,7 +85,7 @@ class IngestProcess:
         self._arrival = ArrivalClock(time.time() * 1000, time.monotonic() * 1000)
         self._arrival_lock = threading.Lock()
         self._runs: dict[str, CameraRun] = {}
-        self._publisher = Publisher(settings.kafka, self._topic)
+        self._publisher = Publisher(settings.kafka, self._topic, Tracing.of(settings, STAGE))
         self._statuses = Statuses(settings.kafka, CAMERA_STATUS.full_name(settings.prefix))
         self._headway = Headway(settings.kafka, settings.prefix, self._topic)
         self._leases = Leases(settings.kafka, settings.prefix, partitions.leases, self._stop_partitions)

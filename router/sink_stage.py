@@ -23,6 +23,7 @@ from runtime.logs import get_logger
 from runtime.metrics import REBALANCES
 from runtime.moving import Moving
 from runtime.settings import Settings
+from runtime.tracing import Tracing
 from schemas.topics import ALERTS, ALERTS_SYSTEM
 
 MOST_PENDING: Final = 256
@@ -44,7 +45,9 @@ log = get_logger(__name__)
 class SinkStage:
     """One sink with its consumer group."""
 
-    def __init__(self, settings: Settings, sink: Sink, way: Way, health: Health) -> None:
+    def __init__(
+        self, settings: Settings, sink: Sink, way: Way, health: Health, tracing: Tracing | None = None
+    ) -> None:
         self._sink = sink
         self._health = health
         self._stage = f"router.{sink.name}"
@@ -59,7 +62,7 @@ class SinkStage:
             on_commit=self._places.commit_ended,
         )
         self._places.follow(self._consumer)
-        self._telling = Telling(settings, sink, way, self._places)
+        self._telling = Telling(settings, sink, way, self._places, tracing)
         self._must_refresh = False
         self._paused = False
         self._full_since: float | None = None

@@ -21,6 +21,7 @@ from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Sto
 from runtime.logs import get_logger
 from runtime.metrics import CONFIG_RELOAD_OK, RELOADS
 from runtime.settings import Settings, environment
+from runtime.tracing import Tracing
 from schemas.messages import Alert
 from schemas.problems import BadDocument, Problem
 from schemas.topics import ALERTS, ALERTS_SYSTEM, CAMERA_STATUS, DEAD_LETTERS, DELIVERIES, SILENCES
@@ -65,6 +66,7 @@ class Router:
         self._running: dict[str, _Running] = {}
         self._again: dict[str, float] = {}
         self._stages: dict[str, SinkStage] = {}
+        self._tracing = Tracing.of(settings, "router")
         health.check("sinks", self._all_stuck)
         health.check("every sink", self._ended, "degraded")
         self.configuration = configuration
@@ -151,7 +153,7 @@ class Router:
 
     def _serve(self, sink: Sink, stop: Stop, ended: list[tuple[int, str]]) -> None:
         try:
-            stage = self._stages[sink.name] = SinkStage(self._settings, sink, self, self._health)
+            stage = self._stages[sink.name] = SinkStage(self._settings, sink, self, self._health, self._tracing)
             stage.run(stop)
         except Fault as fault:
             ended.append((fault.code, str(fault)))

@@ -25,6 +25,7 @@ from runtime.logs import get_logger
 from runtime.metrics import DELIVERIES, SINK_MAX_AGE, SINK_OLDEST, SINK_PENDING, STAGE_RECORDS_IN, STAGE_SECONDS
 from runtime.settings import Settings
 from runtime.signing import evidence_link
+from runtime.tracing import Tracing, traceparent_of
 from schemas.codec import decode
 from schemas.messages import Alert, Delivery, Outcome
 from schemas.problems import Undecodable
@@ -49,11 +50,14 @@ class _Pending(NamedTuple):
 class Telling:
     """Everything that is on its way to one sink. ``places`` learns what is done."""
 
-    def __init__(self, settings: Settings, sink: Sink, way: Way, places: Places) -> None:
+    def __init__(
+        self, settings: Settings, sink: Sink, way: Way, places: Places, tracing: Tracing | None = None
+    ) -> None:
         self._settings = settings
         self._sink = sink
         self._way = way
         self._places = places
+        self._tracing = tracing
         self._planner = Planner(way.silenced)
         self._partition_of: dict[tuple[str, bool], int] = {}
         client = f"backsight-router-{sink.name}"
@@ -97,7 +101,7 @@ class Telling:
             self._set_aside(record, undecodable, partition, offset)
             return
         self._undecodable = 0
-        notice = self._notice(alert, value or b"")
+        notice = self._notice(alert, value or b"", traceparent_of(record.headers()))
         self._partition_of[_whose(alert)] = partition
         waiting = self._pending.get(notice.delivery_id)
         leg = self._way.leg(self._sink.name, notice) or self._way_before(alert)
@@ -155,6 +159,7 @@ class Telling:
             pending = self._pending.get(member.delivery_id)
             if pending is not None:
                 leg = pending.leg
+                self._trace(single, pending.since)
                 self._outcomes.publish(single, pending.record, self._published)
             elif ended.end.outcome == "delivered":
                 # Told again, or after a silence, or its partition was lost meanwhile: it was told all the same.
@@ -226,10 +231,10 @@ class Telling:
         heard = self._told.has(opening, alert.opened_at) and not self._told.was_silenced(opening)
         return Leg(self._sink.name, "route", Terms()) if heard else None
 
-    def _notice(self, alert: Alert, value: bytes) -> Notice:
+    def _notice(self, alert: Alert, value: bytes, traceparent: str | None = None) -> Notice:
         # The link's time counts from the opening, so that whoever tells it says the same.
         link = None if is_system(alert) else evidence_link(self._settings, alert.alert_id, alert.opened_at)
-        return Notice(alert, value, self._way.site(alert), evidence_url=link)
+        return Notice(alert, value, self._way.site(alert), evidence_url=link, traceparent=traceparent)
 
     def _was_unheard(self, alert: Alert) -> bool:
         """Whether nobody was told of the opening, be it by the process before this one."""
@@ -249,6 +254,12 @@ class Telling:
             self._outcomes.put(
                 Delivery(notice.delivery_id, self._sink.name, "silenced", 0, now, now, "silence"), self._published
             )
+
+    def _trace(self, ended: Ended, since: int) -> None:
+        parent = ended.notice.traceparent
+        if self._tracing is not None and parent is not None:
+            name, end = self._sink.name, ended.end
+            self._tracing.span("deliver", since, ended.last_attempt_at, parent, sink=name, outcome=end.outcome)
 
     def _published(self, delivery: Delivery) -> None:
         """The broker has the outcome: the places the alert was read from are done."""

@@ -28,6 +28,7 @@ from runtime.metrics import LAST_COMMIT, REBALANCES
 from runtime.redact import redact
 from runtime.revision_acks import worker_name
 from runtime.settings import KafkaSettings, Settings, environment, load_settings
+from runtime.tracing import Tracing
 from schemas.topics import DETECTIONS, MAX_MESSAGE_BYTES
 
 from faust.sensors import Monitor, Sensor  # isort: skip
@@ -78,7 +79,8 @@ class RulesApp(faust.App):
         self.failure: BaseException | None = None
         self._acks = Acknowledgements(settings.kafka, settings.prefix, worker_name())
         self.revisions = RevisionFollower(settings.kafka, settings.prefix, self._failed_elsewhere, self._acks.tell)
-        self.judge = Judge(self, settings.prefix, RulesTables(self), self.revisions, self.failed)
+        tracing = Tracing.of(settings, STAGE)
+        self.judge = Judge(self, settings.prefix, RulesTables(self), self.revisions, self.failed, tracing)
         self._watchdog = Watchdog(self, DETECTIONS.full_name(settings.prefix))
         self.health = Health(STAGE, lambda: self.judge.stopping)
         self.health.check("assigned", lambda: None if self.is_ready() else "no partitions assigned and read back yet")

@@ -1,6 +1,7 @@
 """What the Faust agent does with one record: decode, wait for the revisions, judge, send, write, acknowledge."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,6 +20,7 @@ from runtime.kafka import BrokerUnreachable
 from runtime.logs import get_logger
 from runtime.redact import redact
 from runtime.repeated import Repeated
+from runtime.tracing import Header, Tracing, traceparent_of
 from schemas.codec import decode, encode, schema_header
 from schemas.effective import RoiRevision
 from schemas.messages import Alert, DetectionEvent
@@ -44,7 +46,13 @@ class Judge:
     """The agent's body and what it keeps in memory. One per process: a Faust agent handles one event at a time."""
 
     def __init__(
-        self, app: Any, prefix: str, tables: RulesTables, revisions: RevisionFollower, failed: Callable[..., None]
+        self,
+        app: Any,
+        prefix: str,
+        tables: RulesTables,
+        revisions: RevisionFollower,
+        failed: Callable[..., None],
+        tracing: Tracing | None = None,
     ) -> None:
         self._app = app
         self._alerts = ALERTS.full_name(prefix)
@@ -52,6 +60,7 @@ class Judge:
         self._tables = tables
         self._revisions = revisions
         self._failed = failed
+        self._tracing = tracing
         self._cameras: dict[str, CameraState] = {}
         self._watermarks: dict[str, int] = {}
         self._documents: dict[str, tuple[RoiRevision, Document]] = {}
@@ -75,6 +84,8 @@ class Judge:
         """The tables are as their changelogs say: everything known from before is forgotten."""
         self.waiting.forget()
         self._cameras.clear()
+        self._documents.clear()
+        metrics.ROI_REVISION.clear()  # a camera that is judged elsewhere now has none here
         self._watermarks = watermarks
         self._tables.read_back()
 
@@ -114,6 +125,7 @@ class Judge:
 
     async def _take(self, event: Any) -> None:
         message = event.message
+        began = time.time()
         try:
             detected = decode(DetectionEvent, message.value, message.headers)
         except Undecodable as bad:
@@ -133,8 +145,9 @@ class Judge:
             log.exception("unjudgeable", camera=camera_id, offset=message.offset, partition=message.partition)
             await self._put_away(event, "unjudgeable", f"{type(error).__name__}: {error}")
             return
+        traced = [] if self._tracing is None else self._traced(self._tracing, message, detected, judged, began)
         for alert in judged.alerts:
-            await self._send_alert(message.partition, alert)
+            await self._send_alert(message.partition, alert, traced)
         written = []
         if judged.changed or judged.remembered:
             if not self.is_ours(message):
@@ -160,14 +173,26 @@ class Judge:
         document = compile_rules(revision.document, revision.revision, revision.effective_from)
         self._documents[camera_id] = (revision, document)
         if known is not None:
-            metrics.ROI_REVISION.remove(camera_id, known[0].revision)
+            with contextlib.suppress(KeyError):
+                metrics.ROI_REVISION.remove(camera_id, known[0].revision)
         metrics.ROI_REVISION.labels(camera_id, revision.revision).set(1)
         log.info("revision_applies", camera=camera_id, revision=revision.revision, since=revision.effective_from)
         return document
 
-    async def _send_alert(self, partition: int, alert: Alert) -> None:
+    def _traced(
+        self, tracing: Tracing, message: Any, detected: DetectionEvent, judged: Judged, began: float
+    ) -> list[Header]:
+        """The header for the event's alerts. A frame that raises one is traced whether it was sampled or not."""
+        parent = traceparent_of(message.headers)
+        if parent is None:
+            if not any(alert.phase == "opened" for alert in judged.alerts):
+                return []
+            parent = tracing.looked_back(detected.camera_id, detected.captured_at, message.headers)
+        return [tracing.span("judge", began * 1000, time.time() * 1000, parent, camera=detected.camera_id)]
+
+    async def _send_alert(self, partition: int, alert: Alert, traced: list[Header]) -> None:
         instant = alert.opened_at if alert.resolved_at is None else alert.resolved_at
-        key, headers = alert.camera_id.encode(), [schema_header(Alert), ("engine", ENGINE_VERSION.encode())]
+        key, headers = alert.camera_id.encode(), [schema_header(Alert), ("engine", ENGINE_VERSION.encode()), *traced]
         await self._send(self._alerts, key, encode(alert), partition, instant, headers)
         metrics.ALERTS.labels(alert.camera_id, alert.severity, alert.phase).inc()
         if alert.phase == "opened" and alert.suppressed:

@@ -1,5 +1,6 @@
 """The settings of a process: `services.yaml`, and the environment, which wins."""
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,6 +92,7 @@ class Settings(Document):
     gpu_locks: Path | None = Field(
         default=None, description="where inference processes claim GPUs; shared by containers"
     )
+    trace_ratio: float | None = Field(default=None, ge=0, le=1, description="None: no traces")
     kafka_is_given: bool = Field(default=False, description="KAFKA_BOOTSTRAP_SERVERS was set by the user")
 
     @property
@@ -140,12 +142,16 @@ def load_settings(configs: Path, environ: Mapping[str, str]) -> Settings:
         "health_port": environ.get("BACKSIGHT_HEALTH_PORT") or None,
         "health_host": environ.get("BACKSIGHT_HEALTH_HOST") or "127.0.0.1",
         "gpu_locks": environ.get("BACKSIGHT_GPU_LOCKS") or None,
+        "trace_ratio": environ.get("BACKSIGHT_TRACE_RATIO") or None,
         "kafka_is_given": bool(environ.get("KAFKA_BOOTSTRAP_SERVERS")),
     }
     own_named = {
         "environment: prefix": "BACKSIGHT_PREFIX",
         "environment: health_port": "BACKSIGHT_HEALTH_PORT",
+        "environment: trace_ratio": "BACKSIGHT_TRACE_RATIO",
     }
+    if own["trace_ratio"] and importlib.util.find_spec("opentelemetry") is None:
+        problems.append(Problem("BACKSIGHT_TRACE_RATIO", "traces need the extra `tracing`"))
     settings = _read(Settings, own, "environment", own_named, problems)
     if services is not None and not (configs / "routes.yaml").exists():
         alerting = services.alerting

@@ -31,7 +31,8 @@ class Notice(msgspec.Struct, frozen=True):
     The value may hold more than ``alert`` does when a newer stage wrote it, so receivers get the value. ``company`` are
     further alerts told in the same breath, ``folded`` when that is because their route is flooded. ``repeat`` counts
     how often an alert that is still open is told again, 0 the first time. ``evidence_url``: a signed link to its
-    picture that works for a while, where the settings say under which address.
+    picture that works for a while, where the settings say under which address. ``traceparent``: the trace that the
+    alert is part of, where it is traced.
     """
 
     alert: Alert
@@ -41,6 +42,7 @@ class Notice(msgspec.Struct, frozen=True):
     folded: bool = False
     repeat: int = 0
     evidence_url: str | None = None
+    traceparent: str | None = None
 
     @property
     def members(self) -> tuple["Notice", ...]:

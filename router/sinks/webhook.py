@@ -103,6 +103,8 @@ class Webhook:
         }
         if self._keys:
             headers["webhook-signature"] = signature(self._keys, notice.delivery_id, now, body)
+        if notice.traceparent:
+            headers["traceparent"] = notice.traceparent
         return await self._poster.post(body, headers)
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 
 import pytest
+from msgspec import structs
 
 from router.posting import Poster
 from router.retry import ACCEPTED
@@ -70,6 +71,14 @@ def test_a_secret_that_is_none_is_refused_with_its_place_and_never_repeated(secr
         open_webhook(url="http://127.0.0.1:1/", secrets=[NEW, secret])
     assert "sinks[0]: secrets[1]: expected whsec_" in str(refused.value)
     assert secret.removeprefix("whsec_") not in str(refused.value)
+
+
+async def test_a_traced_alert_takes_its_trace_along():
+    traced = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with Receiver() as receiver:
+        await delivered(open_webhook(url=receiver.url), structs.replace(notice(opened()), traceparent=traced))
+        await delivered(open_webhook(url=receiver.url))
+    assert [got.headers.get("traceparent") for got in receiver.got] == [traced, None]
 
 
 # CloudEvents
