@@ -11,6 +11,7 @@ from router.configuration import ROUTES, load_router
 from router.sinks import Notice
 from router.stage import Router
 from router.system import Condition, Key, opened_alert
+from runtime.health import Health
 from runtime.settings import load_settings
 from schemas.messages import Alert
 from schemas.problems import BadDocument
@@ -36,7 +37,7 @@ def router(tmp_path: Path) -> Router:
     environ = {"PASSWORD": "p"}
     settings = load_settings(tmp_path, environ)
     absent = cast("Any", None)  # what only a running router asks for
-    return Router(settings, load_router(settings, environ), absent, absent, absent, absent)
+    return Router(settings, load_router(settings, environ), absent, absent, Health("router"), absent)
 
 
 def system_alert(about: str, subject: str, label: str) -> Alert:
