@@ -14,8 +14,9 @@ demo: setup-run  ## watch a synthetic yard for a minute: cameras, alerts, and a 
 up: setup-run    ## run the pipeline with the documents in configs/ (ARGS="--configs FOLDER")
 	@$(BIN)/backsight up $(ARGS)
 
-test: setup-dev  ## every test; those whose service is missing skip, in CI they fail (ARGS="-k name")
-	$(BIN)/python -m pytest $(ARGS)
+# Most tests wait for processes of their own, so three at a time keep two cores busy. The slow folders come first.
+test: setup-dev  ## every test; those whose service is missing skip, in CI they fail (ARGS="-k name", WORKERS=1)
+	$(BIN)/python -m pytest -n $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup-dev ## formatting, lint, types, import contracts, known vulnerabilities, generated files
 	$(BIN)/ruff format --check .

@@ -121,7 +121,7 @@ class Watching:
         self.live = self.kind in ("rtsp", "device")
         self._newest = self.live or realtime
         self._seconds = seconds
-        self._began = 0.0
+        self._began = 0  # ms UTC
         self._stopping = threading.Event()
         told: dict[str, Any] = {"id": "demo", "url": url, "loop": loop and not self.live, "realtime": self._newest}
         if not self._newest:
@@ -142,10 +142,10 @@ class Watching:
 
     def shots(self) -> Iterator[Shot]:
         """The pictures, until the source ends or the time is over. Raises `SourceFault`."""
-        self._began = time.time()
+        self._began = round(time.time() * 1000)
         try:
             for shot in self._latest() if self._newest else self._every():
-                if self._seconds is not None and shot.at - self._began * 1000 >= self._seconds * 1000:
+                if self._seconds is not None and shot.at - self._began >= self._seconds * 1000:
                     return
                 yield shot
         finally:
@@ -155,7 +155,7 @@ class Watching:
 
     def _every(self) -> Iterator[Shot]:
         for picture in self._source.pictures():
-            at = time.time() * 1000 if self._newest else self._began * 1000 + (picture.at_ms or 0.0)
+            at = time.time() * 1000 if self._newest else self._began + (picture.at_ms or 0.0)
             yield Shot(_upright(picture.frame), round(at))
 
     def _latest(self) -> Iterator[Shot]:
