@@ -142,7 +142,7 @@ def replayed(ground: Ground, source_words: str, span: Span) -> Sequences:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 + SECONDS)
+@pytest.mark.timeout(600 + SECONDS)
 def test_judged_live_and_again_from_kafka_and_from_the_archive(
     truth: Golden,
     ground: Ground,
@@ -175,7 +175,7 @@ def test_judged_live_and_again_from_kafka_and_from_the_archive(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 + SECONDS)
+@pytest.mark.timeout(600 + SECONDS)
 def test_judged_by_a_worker_an_hour_late(truth: Golden, ground: Ground, start: Callable[[], Popen[bytes]]) -> None:
     total = publish(ground, truth.events)
     worker = start()
@@ -185,7 +185,7 @@ def test_judged_by_a_worker_an_hour_late(truth: Golden, ground: Ground, start: C
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300 + 2 * SECONDS)
+@pytest.mark.timeout(600 + 2 * SECONDS)
 def test_judged_by_workers_that_are_killed(truth: Golden, ground: Ground, start: Callable[[], Popen[bytes]]) -> None:
     """Once while an alert is open, once while an episode is held back, then at random moments amid a backlog."""
     camera = next(iter(truth.events))

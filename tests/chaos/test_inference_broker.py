@@ -24,7 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.kafka]
 PREFIX = "away."
 
 
-@pytest.mark.timeout(180)
 def test_a_broker_that_goes_away_and_returns_is_waited_for(tmp_path: Path) -> None:
     script = write_script(tmp_path / "script.jsonl", ("yard_a", "gate"), 100, seconds=0.005)
     with running_broker() as broker:
@@ -52,7 +51,6 @@ def test_a_broker_that_goes_away_and_returns_is_waited_for(tmp_path: Path) -> No
         assert found == sent, "every frame, and in order also across the gap"
 
 
-@pytest.mark.timeout(180)
 def test_a_stage_that_is_stopped_while_the_broker_is_away_ends_and_says_what_is_left(tmp_path: Path) -> None:
     script = write_script(tmp_path / "script.jsonl", ("yard_a",), 400, seconds=0.01)
     with running_broker() as broker:

@@ -51,7 +51,6 @@ def inference_process(
         process.wait()
 
 
-@pytest.mark.timeout(180)
 def test_killed_twice_inference_leaves_one_event_for_every_frame(
     bootstrap: str, prefix: str, topics: dict[str, str], tmp_path: Path
 ) -> None:
@@ -76,7 +75,6 @@ def test_killed_twice_inference_leaves_one_event_for_every_frame(
     print(f"{_one_event_each(bootstrap, topics, records)} of {total} events came twice")
 
 
-@pytest.mark.timeout(180)
 def test_the_cameras_of_a_killed_consumer_move_to_the_other_within_15_s(
     bootstrap: str, prefix: str, topics: dict[str, str], topic_partitions: int, tmp_path: Path
 ) -> None:

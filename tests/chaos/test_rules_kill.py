@@ -75,7 +75,6 @@ def first_where(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
 @pytest.mark.usefixtures("topics")
 def test_a_worker_killed_again_and_again_sends_the_alerts_of_an_undisturbed_engine(
     bootstrap: str, prefix: str, start: Start, tmp_path: Path

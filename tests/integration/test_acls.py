@@ -71,7 +71,6 @@ def configs(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(500)
 def test_the_whole_pipeline_runs_with_what_the_table_grants_and_nobody_is_refused(secured, configs, tmp_path):
     port = free_port()
     more = {

@@ -14,7 +14,7 @@ from tests.support.broker import settings
 from tests.support.clips import write_clip
 from tests.support.frames import Ingest, write_cameras
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kafka]
 
 
 class Said:

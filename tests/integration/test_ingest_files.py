@@ -11,7 +11,7 @@ from tests.support.broker import settings
 from tests.support.clips import write_clip
 from tests.support.frames import Ingest, Watching, increasing, write_cameras
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kafka]
 STARTS = (datetime.now(UTC) - timedelta(days=3)).replace(microsecond=0)
 START, START_MS = STARTS.isoformat(), round(STARTS.timestamp() * 1000)
 

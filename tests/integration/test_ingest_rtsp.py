@@ -14,7 +14,7 @@ from tests.support.clips import write_clip
 from tests.support.frames import Ingest, Watching, increasing, write_cameras
 from tests.support.rtsp_server import RtspServer, need_rtsp
 
-pytestmark = [pytest.mark.rtsp, pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.rtsp, pytest.mark.kafka]
 PASSWORD = "s3cr@t/word:9"
 
 

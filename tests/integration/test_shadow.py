@@ -151,7 +151,6 @@ def shadow_alerts(bootstrap: str, prefix: str) -> dict[tuple[str, int], bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_a_shadow_killed_again_and_again_has_the_alerts_of_one_that_never_was(
     bootstrap: str, prefix: str, start: Start, told: Callable[[], int], candidate: Path, tmp_path: Path
 ) -> None:
@@ -183,7 +182,6 @@ def test_a_shadow_killed_again_and_again_has_the_alerts_of_one_that_never_was(
     assert read_all(bootstrap, f"{prefix}alerts") == []
 
 
-@pytest.mark.timeout(90)
 def test_a_shadow_that_begins_amid_a_history_knows_what_was_before(
     bootstrap: str, prefix: str, start: Start, told: Callable[[], int], candidate: Path
 ) -> None:
@@ -202,7 +200,6 @@ def test_a_shadow_that_begins_amid_a_history_knows_what_was_before(
     assert shadow_alerts(bootstrap, prefix) == expected
 
 
-@pytest.mark.timeout(90)
 def test_another_document_is_refused_until_told_and_then_takes_over(
     start: Start, backsight: Callable[..., Result], told: Callable[[], int], candidate: Path, tmp_path: Path
 ) -> None:
@@ -226,7 +223,6 @@ def test_another_document_is_refused_until_told_and_then_takes_over(
         assert (gone.exit_code, "no candidate is in the shadow" in gone.output) == (2, True)
 
 
-@pytest.mark.timeout(90)
 def test_a_shadow_does_not_go_on_over_detections_that_are_gone(
     bootstrap: str, prefix: str, start: Start, told: Callable[[], int], candidate: Path, tmp_path: Path
 ) -> None:
@@ -244,7 +240,6 @@ def test_a_shadow_does_not_go_on_over_detections_that_are_gone(
     assert "offsets 300 to 400 of partition" in (tmp_path / "shadow.log").read_text()
 
 
-@pytest.mark.timeout(60)
 def test_a_candidate_below_the_recorded_floor_is_refused_also_when_the_events_come_later(
     bootstrap: str, prefix: str, start: Start, told: Callable[[], int], tmp_path: Path
 ) -> None:
@@ -258,7 +253,6 @@ def test_a_candidate_below_the_recorded_floor_is_refused_also_when_the_events_co
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
 def test_the_report_compares_what_both_have_judged_and_promoting_makes_the_candidate_active(
     bootstrap: str,
     prefix: str,
@@ -322,7 +316,6 @@ def test_the_report_compares_what_both_have_judged_and_promoting_makes_the_candi
 
 @pytest.mark.slow
 @pytest.mark.kafka
-@pytest.mark.timeout(150)
 def test_a_lost_broker_is_waited_for_but_not_by_a_shadow_that_is_told_to_stop(
     candidate: Path, start: Start, tmp_path: Path
 ) -> None:
