@@ -128,7 +128,6 @@ def observed(tmp_path_factory: pytest.TempPathFactory, kafka_broker: LocalBroker
                 bootstrap,
                 API_PORT=str(api),
                 API_AUTH="off",
-                API_WRITABLE="true",
                 BACKSIGHT_TRACE_RATIO="0.5",
                 OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
                 OTEL_BSP_SCHEDULE_DELAY="500",
