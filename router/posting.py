@@ -5,27 +5,25 @@ little of an answer read, and only to targets that the configuration allows.
 import asyncio
 import contextlib
 import email.utils
-import ipaddress
-import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Final
 from urllib.parse import urlsplit
 
+import httpcore
 import httpx
 
 from router import outside
+from router.connecting import BROKEN, Connection, Names, Receiver, TargetRefused
 from router.retry import ACCEPTED, Answer, Reason
-from router.targets import Address, Allowed, literal, wrong_address, wrong_host
+from router.targets import Allowed, wrong_host
 
 CONNECT_SECONDS: Final = 5.0
 BODY_SECONDS: Final = 1.0
 """The answer's body only serves to use the connection again, so it gets no longer."""
 MAX_BODY_BYTES: Final = 64 * 1024
-RESOLVED_SECONDS: Final = 10.0
-"""How long a name's addresses are kept."""
 
 PERMANENT: Final[dict[int, Reason]] = {
     400: "rejected",
@@ -39,10 +37,6 @@ PERMANENT: Final[dict[int, Reason]] = {
 """Answers that trying again does not change. Everything else that is no success is tried again."""
 
 
-class TargetRefused(httpx.ConnectError):
-    """The name resolves to an address that is not allowed. The text holds no URL."""
-
-
 class Poster:
     """POSTs to one URL. May be used again after `close`."""
 
@@ -51,37 +45,43 @@ class Poster:
     ) -> None:
         """Raises `ValueError`, naming the key, where URL, target or CA file do not check."""
         wrong = check_url(url)
-        self._allowed = Allowed() if allowed is None else allowed
-        wrong = wrong or wrong_host(host_of(url), self._allowed)
+        allowed = Allowed() if allowed is None else allowed
+        wrong = wrong or wrong_host(host_of(url), allowed)
         if wrong is not None:
             raise ValueError(f"url: {wrong}")
-        self._url = httpx.URL(url)
-        self._headers = {"user-agent": "backsight", "accept": "*/*", **_login(self._url)}
-        self._trusted = trusting(ca_file)
-        # Only connecting has a limit of its own: a limit per read does not stop a receiver that drips, so the whole
-        # attempt has a deadline, kept by the caller. Connecting gets a third of it: the TLS handshake has as much
-        # again, and httpcore leaves a socket open whose handshake is cancelled.
-        connect = min(CONNECT_SECONDS, deadline_seconds / 3)
-        self._extensions = {"timeout": httpx.Timeout(None, connect=connect).as_dict()}
-        self._names = _Names(self._allowed)
-        self._idle: list[_Connection] = []
+        to = httpx.URL(url)
+        self._receiver = _receiver(to, trusting(ca_file))
+        self._url = httpcore.URL(scheme=to.raw_scheme, host=to.raw_host, port=self._receiver.port, target=to.raw_path)
+        login = _login(to)
+        self._headers = _ascii(
+            [("host", to.netloc.decode("ascii")), ("user-agent", "backsight"), ("accept", "*/*"), *login.items()]
+        )
+        # A limit per read does not stop a receiver that drips, so the whole attempt has a deadline, kept by the caller.
+        # Connecting gets a third of it, so that another address of the name may be tried.
+        self._connect_seconds = min(CONNECT_SECONDS, deadline_seconds / 3)
+        self._names = Names(allowed)
+        self._idle: list[Connection] = []
 
     async def post(self, content: bytes, headers: Mapping[str, str]) -> Answer:
         """One attempt. The status decides; a body that hangs or breaks after it does not change the answer."""
-        request = httpx.Request(
-            "POST", self._url, content=content, headers={**self._headers, **headers}, extensions=self._extensions
+        length = ("content-length", str(len(content)))
+        sent = [*self._headers, *_ascii([length, *headers.items()])]
+        request = httpcore.Request(b"POST", self._url, headers=sent, content=content)
+        connection = (
+            self._idle.pop()
+            if self._idle
+            else Connection(self._receiver, self._names, connect_seconds=self._connect_seconds)
         )
-        connection = self._idle.pop() if self._idle else _Connection(self._trusted, self._names)
         try:
-            response = await connection.handle_async_request(request)
+            response = await connection.ask(request)
             try:
-                answer = answer_of(response.status_code, response.headers.get("retry-after"), now=time.time())
-                with contextlib.suppress(TimeoutError, httpx.HTTPError):
+                answer = answer_of(response.status, _header(response, b"retry-after"), now=time.time())
+                with contextlib.suppress(TimeoutError, *BROKEN):
                     await _read_some(response)
                 return answer
             finally:
                 await response.aclose()
-        except httpx.HTTPError as error:
+        except (OSError, *BROKEN) as error:
             return failure_of(error)
         finally:
             self._idle.append(connection)
@@ -90,73 +90,23 @@ class Poster:
         """Closes the connections."""
         idle, self._idle = self._idle, []
         for connection in idle:
-            await connection.aclose()
+            await connection.close()
 
 
-class _Names:
-    """The addresses of names, kept for a while."""
-
-    def __init__(self, allowed: Allowed) -> None:
-        self._allowed = allowed
-        self._resolved: dict[str, tuple[float, list[Address]]] = {}
-
-    def check(self, host: str, address: Address) -> None:
-        """Raises `TargetRefused`."""
-        wrong = wrong_address(host, address, self._allowed)
-        if wrong is not None:
-            raise TargetRefused(wrong)
-
-    def forget(self, host: str) -> None:
-        """So that it is asked for again."""
-        self._resolved.pop(host, None)
-
-    async def addresses(self, host: str) -> list[Address]:
-        """Raises `httpx.ConnectError`."""
-        until, addresses = self._resolved.get(host, (0.0, []))
-        if time.monotonic() < until:
-            return addresses
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise httpx.ConnectError("the name does not resolve") from error
-        addresses = list(dict.fromkeys(ipaddress.ip_address(each[4][0]) for each in found))
-        self._resolved[host] = (time.monotonic() + RESOLVED_SECONDS, addresses)
-        return addresses
+def _receiver(url: httpx.URL, trusted: ssl.SSLContext) -> Receiver:
+    host = url.raw_host.decode("ascii")
+    if url.scheme == "http":
+        return Receiver(host, url.port or 80, None)
+    trusted.set_alpn_protocols(["http/1.1"])
+    return Receiver(host, url.port or 443, trusted)
 
 
-class _Connection(httpx.AsyncHTTPTransport):
-    """One connection, made again where it ended. Resolves names itself, so that the address that was checked is the one
-    that is connected to.
+def _ascii(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
 
-    A pool of one each, and without a client around it: httpcore's pool looks at every connection at every step of every
-    request, and the client builds anew what is always the same. Together that was two thirds of what a POST costs.
-    """
 
-    def __init__(self, trusted: ssl.SSLContext, names: _Names) -> None:
-        super().__init__(verify=trusted, trust_env=False, limits=httpx.Limits(max_connections=1))
-        self._names = names
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host = request.url.raw_host.decode("ascii")
-        if literal(host) is not None:
-            return await super().handle_async_request(request)
-        addresses = await self._names.addresses(host)
-        for number, address in enumerate(addresses):
-            self._names.check(host, address)
-            there = httpx.Request(
-                request.method,
-                request.url.copy_with(host=str(address)),
-                headers=request.headers,  # with the name as Host
-                stream=request.stream,
-                extensions={**request.extensions, "sni_hostname": host},  # the certificate is the name's
-            )
-            try:
-                return await super().handle_async_request(there)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                if number == len(addresses) - 1:
-                    self._names.forget(host)
-                    raise
-        raise httpx.ConnectError("the name has no address") from socket.gaierror()
+def _header(response: httpcore.Response, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for key, value in response.headers if key.lower() == name), None)
 
 
 def _login(url: httpx.URL) -> dict[str, str]:
@@ -228,24 +178,24 @@ def retry_after_ms(value: str | None, *, now: float) -> int | None:
     return max(0, round((date.timestamp() - now) * 1000))
 
 
-def failure_of(error: httpx.HTTPError) -> Answer:
+def failure_of(error: Exception) -> Answer:
     """An attempt without an answer. The texts are ours: a client's error may hold the whole URL."""
+    if isinstance(error, TargetRefused):
+        return Answer("later", "forbidden_target", str(error))
     answer = outside.failure_of(error)
     if answer.reason in ("dns", "tls"):
         return answer
-    if isinstance(error, TargetRefused):
-        return Answer("later", "forbidden_target", str(error))
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
         return Answer("later", "timeout", "no connection in time")
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, httpx.ConnectError | OSError):
         return Answer("later", "unreachable", "no connection")
     return Answer("later", "broken", f"{type(error).__name__} before an answer")
 
 
-async def _read_some(response: httpx.Response) -> None:
+async def _read_some(response: httpcore.Response) -> None:
     read = 0
     async with asyncio.timeout(BODY_SECONDS):
-        async for piece in response.aiter_raw():
+        async for piece in response.aiter_stream():
             read += len(piece)
             if read >= MAX_BODY_BYTES:
                 return
