@@ -107,14 +107,12 @@ def create_app(
     return app
 
 
-def from_settings(
-    settings: Settings, environ: Mapping[str, str], draining: Callable[[], bool] = lambda: False
-) -> FastAPI:
+def from_settings(settings: Settings, environ: Mapping[str, str], served: Health | None = None) -> FastAPI:
     """The API of an installation: the model is loaded, and Kafka asked, once the server has started.
 
     ``environ``: the environment of ``settings``; another model in `services.yaml` takes over without a restart.
-    Health and metrics are served on BACKSIGHT_HEALTH_PORT too, where that is set; ``draining`` is for them.
-    Raises `BadDocument`.
+    ``served`` gets the checks, and is closed with the application; without one, health and metrics are served on
+    BACKSIGHT_HEALTH_PORT, where that is set, once the server has started. Raises `BadDocument`.
     """
     told = settings.services
     limits = Limits(max_bytes=told.api.max_upload_bytes, max_pixels=told.api.max_pixels)
@@ -130,14 +128,16 @@ def from_settings(
     alerts = AlertList(settings.kafka, settings.prefix, told.api.alert_days, _now)
     store = _evidence(settings)
 
+    health = Health("api") if served is None else served
+    health.check("model", lambda: looking.detail)
+    health.check("next_model", lambda: looking.refused, "degraded")
+    health.check("device", lambda: "is lost" if looking.lost else None, "alive")
+    health.check("kafka", lambda: None if watch.state.status == "ok" else watch.state.detail, "degraded")
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        health = Health("api", draining)
-        health.check("model", lambda: looking.detail)
-        health.check("next_model", lambda: looking.refused, "degraded")
-        health.check("device", lambda: "is lost" if looking.lost else None, "alive")
-        health.check("kafka", lambda: None if watch.state.status == "ok" else watch.state.detail, "degraded")
-        health.serve(settings.health_port, settings.health_host)
+        if served is None:
+            health.serve(settings.health_port, settings.health_host)
         beating = asyncio.create_task(_beat(health))
         looking.start()
         following.start()

@@ -14,6 +14,7 @@ from api.access import is_loopback
 from api.app import from_settings
 from api.tokens import TokenFile
 from cli.options import read_settings, refuse, stage_options
+from runtime.health import CannotServe, Health
 from runtime.lifecycle import EXIT_FAULT, EXIT_OK, stop_on_signals
 from runtime.logs import OnPurpose, configure_logs, get_logger
 from schemas.documents.services import ApiSettings
@@ -41,7 +42,7 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
     is to listen beyond this machine and there is none, one is made and shown once in the log. API_AUTH=off lets
     everybody in. API_TLS_CERTIFICATE and API_TLS_KEY make it HTTPS.
 
-    Exit codes: 0 stopped, 1 the port is taken, 2 a setting does not check.
+    Exit codes: 0 stopped, 1 a port is taken, 2 a setting does not check.
     """
     settings, environ = read_settings(configs, prefix)
     configure_logs("api")
@@ -52,15 +53,10 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
         _check_tls(told)
         if told.auth == "tokens" and not is_loopback(address[0]):
             _first_token(told)
-        application = from_settings(settings, environ, draining=lambda: server.should_exit)
+        health = Health("api", draining=lambda: server.should_exit)
+        application = from_settings(settings, environ, health)
     except BadDocument as bad:
         refuse(bad.problems)
-    try:
-        listening = _listen(*address)
-    except OSError as error:
-        log.error("cannot_listen", host=address[0], port=address[1], reason=error.strerror or str(error))
-        sys.exit(EXIT_FAULT)
-    log.info("api_listens", host=address[0], port=listening.getsockname()[1], tls=told.tls_certificate is not None)
     # log_config None leaves uvicorn's records to our handler; the access log is ours too (api.access_log).
     server = uvicorn.Server(
         uvicorn.Config(
@@ -77,6 +73,17 @@ def api(configs: Path, prefix: str, host: str | None, port: int | None) -> None:
             ssl_keyfile_password=None if told.tls_key_password is None else told.tls_key_password.get_secret_value(),
         )
     )
+    try:
+        health.serve(settings.health_port, settings.health_host)
+    except CannotServe as taken:
+        log.error("cannot_listen", reason=str(taken))
+        sys.exit(EXIT_FAULT)
+    try:
+        listening = _listen(*address)
+    except OSError as error:
+        log.error("cannot_listen", host=address[0], port=address[1], reason=error.strerror or str(error))
+        sys.exit(EXIT_FAULT)
+    log.info("api_listens", host=address[0], port=listening.getsockname()[1], tls=told.tls_certificate is not None)
     stop_on_signals()  # uvicorn raises the signal again when it has drained; the exit code is to be ours
     server.run(sockets=[listening])
     sys.exit(EXIT_OK if server.started else EXIT_FAULT)

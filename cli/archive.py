@@ -12,7 +12,7 @@ import click
 from cli.options import read_settings, stage_options
 from replay.archive import BadArchive, needing_pyarrow
 from replay.spans import BadInstant, instant
-from runtime.health import Health
+from runtime.health import CannotServe, Health
 from runtime.kafka import BrokerUnreachable, topic_id, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, stop_on_signals
 from runtime.logs import configure_logs, get_logger
@@ -103,6 +103,8 @@ def run(
         _fail(str(bad), EXIT_CONFIG)
     except BrokerUnreachable as error:
         _fail(str(error), EXIT_BROKER)
+    except CannotServe as error:
+        _fail(str(error), EXIT_FAULT)
     except OSError as error:
         _fail(f"{error.filename or folder}: {error.strerror or error}", EXIT_FAULT)
 

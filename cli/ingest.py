@@ -21,8 +21,8 @@ def ingest(configs: Path, prefix: str) -> None:
     cameras.yaml take effect within seconds.
 
     Ends by itself when every camera is a file that has been played. Exit codes: 0 stopped or played to the end,
-    2 cameras.yaml does not check or a file with `realtime: false` cannot be played, 3 Kafka cannot be reached or the
-    topics are missing.
+    1 a fault or the health port is taken, 2 cameras.yaml does not check or a file with `realtime: false` cannot be
+    played, 3 Kafka cannot be reached or the topics are missing.
     """
     settings, _ = read_settings(configs, prefix)
     configure_logs("ingest")

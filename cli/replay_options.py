@@ -26,8 +26,9 @@ from replay.spans import BadInstant, Span, in_words, span_of
 from replay.sweep import BadVary
 from replay.terminal import comparison_lines
 from replay.trial import Refused
+from runtime.health import CannotServe
 from runtime.kafka import BrokerUnreachable
-from runtime.lifecycle import EXIT_CONFIG, EXIT_OK
+from runtime.lifecycle import EXIT_CONFIG, EXIT_FAULT, EXIT_OK
 from runtime.settings import Settings
 from schemas.problems import BadDocument, Problem
 from schemas.topics import DETECTIONS
@@ -117,6 +118,9 @@ def told_plainly() -> Iterator[None]:
     except BrokerUnreachable as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_UNREACHABLE)
+    except CannotServe as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_FAULT)
 
 
 @contextlib.contextmanager

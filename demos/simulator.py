@@ -7,7 +7,7 @@ from typing import Final
 from demos.rtsp_server import RtspServer
 from demos.yard import Yard
 from demos.yard_demo import film
-from runtime.health import Health
+from runtime.health import CannotServe, Health
 from runtime.lifecycle import EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
 from runtime.settings import Settings
@@ -24,8 +24,8 @@ def simulate(
     servers: list[RtspServer] = []
     health = Health("simulator")
     health.check("cameras", lambda: None if servers and servers[0].running else "are not being played (yet)")
-    health.serve(settings.health_port, settings.health_host)
     try:
+        health.serve(settings.health_port, settings.health_host)
         server = RtspServer(film(folder, yards, seconds), host=host, port=port).start()
         servers.append(server)
         log.info("cameras_played", urls=[server.url(name) for name in yards])
@@ -35,6 +35,9 @@ def simulate(
                 log.error("server_died")
                 return EXIT_FAULT
         return EXIT_OK
+    except CannotServe as error:
+        log.error("cannot_listen", reason=str(error))
+        return EXIT_FAULT
     except RuntimeError as error:
         log.error("not_started", reason=str(error))
         return EXIT_FAULT

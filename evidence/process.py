@@ -2,7 +2,7 @@
 
 from evidence.stage import GROUP, EvidenceStage
 from evidence.store import EvidenceStore
-from runtime.health import Health
+from runtime.health import CannotServe, Health
 from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, Stop
 from runtime.logs import get_logger
@@ -30,6 +30,9 @@ def run(settings: Settings, stop: Stop) -> int:
     except BrokerUnreachable as unreachable:
         log.error("broker_unreachable", reason=str(unreachable))
         return EXIT_BROKER
+    except CannotServe as error:
+        log.error("cannot_listen", reason=str(error))
+        return EXIT_FAULT
     except Exception:
         log.exception("evidence_broke")
         return EXIT_FAULT

@@ -20,7 +20,7 @@ from inference.model_registry import REGISTRY
 from inference.model_watch import ModelWatch, took_over
 from inference.sending import STAGE, BrokerTrouble, Sending
 from runtime.dead_letters import DeadLetters
-from runtime.health import Health
+from runtime.health import CannotServe, Health
 from runtime.kafka import BrokerUnreachable, KafkaError, KafkaException, TopicPartition, admin, consumer, producer
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_DEVICE, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
@@ -54,10 +54,10 @@ def run(settings: Settings, stop: Stop, environ: Mapping[str, str] | None = None
     flows: list[Flow] = []
     health.check("assigned", lambda: None if flows and flows[0].assigned else "has no partitions yet")
     health.check("moving", lambda: flows[0].moving.fault() if flows else None, "alive")
-    health.serve(settings.health_port, settings.health_host)
     held: Claim | None = None
     watch: ModelWatch | None = None
     try:
+        health.serve(settings.health_port, settings.health_host)
         remembering = Remembering.of(settings, now_ms)
         told = settings.services.inference
         held = claim(device_for(told), folder=settings.gpu_locks)
@@ -91,6 +91,9 @@ def run(settings: Settings, stop: Stop, environ: Mapping[str, str] | None = None
         return EXIT_BROKER
     except TooManyBad as error:
         log.error("too_many_bad_frames", reason=str(error))
+        return EXIT_FAULT
+    except CannotServe as error:
+        log.error("cannot_listen", reason=str(error))
         return EXIT_FAULT
     finally:
         if watch is not None:

@@ -17,9 +17,9 @@ from ingest.tail import last_captured
 from ingest.ticker import Ticker
 from runtime import metrics
 from runtime.configs import ResolvedCamera
-from runtime.health import Health
+from runtime.health import CannotServe, Health
 from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_broker
-from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_OK, Stop
+from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
 from runtime.settings import Settings, environment
 from runtime.tracing import Tracing
@@ -50,6 +50,9 @@ def run(settings: Settings, stop: Stop) -> int:
         process = IngestProcess(settings, roster, partitions, health)
         health.serve(settings.health_port, settings.health_host)  # with its checks in place
         return process.run(stop)
+    except CannotServe as error:
+        log.error("cannot_listen", reason=str(error))
+        return EXIT_FAULT
     finally:
         health.close()
 

@@ -15,7 +15,7 @@ from router.sinks import Notice, Sink
 from router.system import WATCHDOG
 from router.watched import Watched
 from router.way import Fault
-from runtime.health import Health
+from runtime.health import CannotServe, Health
 from runtime.kafka import BrokerUnreachable, KafkaException, admin, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_CONFIG, EXIT_FAULT, EXIT_OK, Stop
 from runtime.logs import get_logger
@@ -257,6 +257,9 @@ def run(settings: Settings, stop: Stop) -> int:
     except BrokerUnreachable as unreachable:
         log.error("broker_unreachable", reason=str(unreachable))
         return EXIT_BROKER
+    except CannotServe as error:
+        log.error("cannot_listen", reason=str(error))
+        return EXIT_FAULT
     finally:
         silences.stop()
         health.close()

@@ -1,5 +1,6 @@
 """`/livez`, `/readyz`, `/health` and `/metrics` of every process, on BACKSIGHT_HEALTH_PORT."""
 
+import errno
 import json
 import threading
 import time
@@ -23,6 +24,21 @@ helps."""
 HEARTBEAT_SECONDS: Final = 30.0
 CLIENT_SECONDS: Final = 10.0
 """What a client gets to send its request."""
+
+
+class CannotServe(RuntimeError):
+    """The health port is not to be had. The words name the settings, and what to do."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        if error.errno == errno.EADDRINUSE:
+            words = (
+                f"BACKSIGHT_HEALTH_PORT: port {port} of {host} is taken by another process; "
+                "end that one, or set it to a free port"
+            )
+        else:
+            reason = error.strerror or str(error)
+            words = f"BACKSIGHT_HEALTH_HOST, BACKSIGHT_HEALTH_PORT: cannot serve at {host}:{port} ({reason})"
+        super().__init__(words)
 
 
 class Health:
@@ -95,7 +111,7 @@ class Health:
         return (503 if failing else 200), "application/json", json.dumps(body).encode()
 
     def serve(self, port: int | None, host: str = "127.0.0.1") -> int | None:
-        """Serves in a thread; answers the port (0 takes a free one). None: not at all."""
+        """Serves in a thread; answers the port (0 takes a free one). None: not at all. Raises `CannotServe`."""
         if port is None:
             return None
         health = self
@@ -114,7 +130,10 @@ class Health:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer((host, port), Answering)
+        try:
+            self._server = ThreadingHTTPServer((host, port), Answering)
+        except OSError as error:
+            raise CannotServe(host, port, error) from None
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
         return int(self._server.server_address[1])

@@ -10,7 +10,7 @@ from typing import Final
 
 EXIT_OK: Final = 0
 EXIT_FAULT: Final = 1
-"""Something broke that a restart may mend."""
+"""Something broke, or a port is taken: a restart may mend it."""
 EXIT_CONFIG: Final = 2
 """A document or setting does not check; a restart mends nothing."""
 EXIT_BROKER: Final = 3

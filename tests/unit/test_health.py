@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from runtime import health as health_module
-from runtime.health import Health
+from runtime.health import CannotServe, Health
 from runtime.moving import Moving
 from runtime.settings import load_settings
 from schemas.problems import BadDocument
@@ -145,3 +145,14 @@ def test_where_it_is_served_comes_from_the_environment(tmp_path: Path) -> None:
     assert load_settings(tmp_path, {"BACKSIGHT_HEALTH_PORT": "9100"}).health_host == "127.0.0.1"
     with pytest.raises(BadDocument, match="BACKSIGHT_HEALTH_PORT"):
         load_settings(tmp_path, {"BACKSIGHT_HEALTH_PORT": "port"})
+
+
+def test_a_port_that_is_not_to_be_had_is_named_with_its_setting_and_what_to_do(served: Served) -> None:
+    other = Health("other")
+    with pytest.raises(
+        CannotServe, match=rf"BACKSIGHT_HEALTH_PORT: port {served.port} of 127.0.0.1 is taken .*free port"
+    ):
+        other.serve(served.port)
+    with pytest.raises(CannotServe, match=r"BACKSIGHT_HEALTH_HOST, .*: cannot serve at 192\.0\.2\.1:0"):
+        other.serve(0, "192.0.2.1")
+    other.close()
