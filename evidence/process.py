@@ -24,9 +24,10 @@ def run(settings: Settings, stop: Stop) -> int:
     try:
         wait_for_broker(settings.kafka)
         _check_topics(settings)
-        health.serve(settings.health_port, settings.health_host)
+        stage = EvidenceStage(settings, store, health)
+        health.serve(settings.health_port, settings.health_host)  # with its checks in place
         log.info("evidence_started", topic=ALERTS.full_name(settings.prefix))
-        return EvidenceStage(settings, store, health).run(stop)
+        return stage.run(stop)
     except BrokerUnreachable as unreachable:
         log.error("broker_unreachable", reason=str(unreachable))
         return EXIT_BROKER

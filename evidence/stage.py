@@ -91,12 +91,12 @@ class EvidenceStage:
         self._finished = 0
         self._reached_at: int | None = None
         self._forget_at = self._commit_at = 0.0
+        health.check("store", lambda: self._trouble.stuck(time.monotonic()))
+        health.check("assigned", lambda: None if self._held else "has no partition of alerts yet")
+        health.check("moving", self._moving.fault, "alive")
 
     def run(self, stop: Stop) -> int:
         """Until ``stop`` is set; answers an exit code."""
-        self._health.check("store", lambda: self._trouble.stuck(time.monotonic()))
-        self._health.check("assigned", lambda: None if self._held else "has no partition of alerts yet")
-        self._health.check("moving", self._moving.fault, "alive")
         self._consumer.subscribe([self._alerts], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         with closing(self._consumer), closing(self._frames), closing(self._revisions):
             while not stop.is_set():

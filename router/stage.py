@@ -70,6 +70,8 @@ class Router:
         health.check("sinks", self._all_stuck)
         health.check("every sink", self._ended, "degraded")
         self.configuration = configuration
+        for sink in configuration.sinks:
+            self._awaits(sink)
 
     def run(self) -> int:
         """Until told to stop, or until the only sink has ended; answers the exit code."""
@@ -144,7 +146,12 @@ class Router:
         self.configuration = self.configuration._replace(sinks=sinks)
         self._begin(anew)
 
+    def _awaits(self, sink: Sink) -> None:
+        """Says that the sink has no partitions, until its stage says so itself: it begins in a thread of its own."""
+        self._health.check(f"{sink.name}: assigned", lambda: "has not begun yet")
+
     def _begin(self, sink: Sink) -> None:
+        self._awaits(sink)
         ended: list[tuple[int, str]] = []
         stop = Stop()
         stage = threading.Thread(target=self._serve, args=(sink, stop, ended), name=f"stage-{sink.name}", daemon=True)
@@ -164,6 +171,7 @@ class Router:
             ended.append((EXIT_FAULT, type(error).__name__))
         finally:
             self._stages.pop(sink.name, None)
+            self._health.uncheck(f"{sink.name}: assigned")  # of a stage that could not begin
 
     def _all_stuck(self) -> str | None:
         stuck = [stage.stuck() for stage in list(self._stages.values())]
@@ -246,11 +254,12 @@ def run(settings: Settings, stop: Stop) -> int:
     try:
         wait_for_broker(settings.kafka)
         check_topics(settings)
-        health.serve(settings.health_port, settings.health_host)
+        router = Router(settings, configuration, watched, silences, health, stop)
+        health.serve(settings.health_port, settings.health_host)  # with its checks in place
         names = [sink.name for sink in configuration.sinks]
         log.info("router_started", by=configuration.words, sinks=names, topic=ALERTS.full_name(settings.prefix))
         silences.start()
-        return Router(settings, configuration, watched, silences, health, stop).run()
+        return router.run()
     except Fault as fault:
         log.error("router_stopped", reason=str(fault))
         return fault.code
