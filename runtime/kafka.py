@@ -36,6 +36,7 @@ __all__ = [
     "Producer",
     "TopicPartition",
     "admin",
+    "await_acks",
     "consumer",
     "deliver",
     "log_span",
@@ -160,6 +161,18 @@ def wait_for_broker(kafka: KafkaSettings, seconds: float = 10.0) -> int:
         ) from None
 
 
+def await_acks(to: Producer, seconds: float, done: Callable[[], object]) -> None:
+    """Hears what the broker says of records until ``done`` answers yes, ``seconds`` at most.
+
+    Raises `KafkaException` when this client may write nothing any more. `Producer.flush` does not do so reliably: it
+    goes on to the callbacks of records while that exception is pending, and Python makes a SystemError of it. `poll`
+    stops at once.
+    """
+    deadline = time.monotonic() + seconds
+    while not done() and (left := deadline - time.monotonic()) > 0:
+        to.poll(left)
+
+
 def deliver(
     to: Producer,
     topic: str,
@@ -184,7 +197,7 @@ def deliver(
         extra["partition"] = partition
     try:
         to.produce(topic, value=value, key=key, headers=headers or [], on_delivery=reported, **extra)
-        to.flush(seconds)
+        await_acks(to, seconds, lambda: failed)
     except KafkaException as error:  # this client writes nothing any more: it may not
         raise BrokerUnreachable(f"{topic}: {error.args[0].str()}") from None
     if not failed:

@@ -8,7 +8,16 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from runtime.kafka import BrokerUnreachable, KafkaError, Message, Producer, deliver, producer
+from runtime.kafka import (
+    BrokerUnreachable,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    await_acks,
+    deliver,
+    producer,
+)
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
 from runtime.topic_reader import PATIENCE_SECONDS, TopicReader
@@ -141,9 +150,12 @@ def publish_revisions(kafka: KafkaSettings, prefix: str, revisions: Sequence[Roi
         else:
             left[camera_id] = error.str()
 
-    for record in records:
-        client.produce(topic, **record, on_delivery=reported)
-    client.flush(2 * PUBLISH_SECONDS)
+    try:
+        for record in records:
+            client.produce(topic, **record, on_delivery=reported)
+        await_acks(client, 2 * PUBLISH_SECONDS, lambda: not len(client))
+    except KafkaException as error:  # this client writes nothing any more: it may not
+        raise BrokerUnreachable(f"{topic}: {error.args[0].str()}") from None
     if left:
         said = ", ".join(f"{camera_id} ({reason})" for camera_id, reason in sorted(left.items()))
         raise BrokerUnreachable(f"{topic}: the broker did not take the revision of {said}")
