@@ -48,6 +48,10 @@ __all__ = [
 ]
 
 FLUSH_SECONDS: Final = 30.0
+SPAN_SECONDS: Final = 30.0
+"""A broker that is there may take as long to tell where a partition ends: one under load has other things to do."""
+ASK_SECONDS: Final = 5.0
+"""Then it is asked again: a request that a broker lost in a change of leader gets no answer."""
 
 log = get_logger(__name__)
 
@@ -206,22 +210,31 @@ def deliver(
         raise BrokerUnreachable(f"{topic}: {failed[0].str()}")
 
 
-def log_span(client: Consumer, partition: TopicPartition, seconds: float = 10.0) -> tuple[int, int]:
+def log_span(client: Consumer, partition: TopicPartition, seconds: float = SPAN_SECONDS) -> tuple[int, int]:
     """The partition's first offset and its log end. Raises `BrokerUnreachable` when nobody tells within ``seconds``.
 
-    A topic that was made a moment ago has no leader for some tenths of a second: that is waited for.
+    It is asked again and again: a topic that was made a moment ago has no leader for some tenths of a second, and a
+    broker under load answers late.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
-            low, high = client.get_watermark_offsets(partition, timeout=seconds)
+            low, high = client.get_watermark_offsets(partition, timeout=min(ASK_SECONDS, seconds))
             return int(low), int(high)
         except KafkaException as error:
-            if time.monotonic() > deadline:
-                missing = error.args[0].code() == KafkaError._UNKNOWN_PARTITION
-                hint = "; `backsight topics apply` makes the topics" if missing else ""
-                raise BrokerUnreachable(f"{partition.topic}: {error.args[0].str()}{hint}") from None
-            time.sleep(0.1)
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            missing = error.args[0].code() == KafkaError._UNKNOWN_PARTITION
+            hint = (
+                "`backsight topics apply` makes the topics"
+                if missing
+                else "is the broker there, or under too much load?"
+            )
+            raise BrokerUnreachable(
+                f"{partition.topic}: the log end of partition {partition.partition} was not told within {seconds:g} s "
+                f"({error.args[0].str()}); {hint}"
+            ) from None
 
 
 def log_spans(client: Consumer, topic: str) -> dict[int, tuple[int, int]]:

@@ -1,15 +1,25 @@
-"""What a client that the cluster forbids everything says of it: one error of ours, and never a SystemError."""
+"""What our Kafka clients say when a cluster forbids everything, and how long they ask one that is slow."""
 
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import confluent_kafka
 import pytest
 
 from runtime import kafka
-from runtime.kafka import BrokerUnreachable, Producer, deliver, producer
+from runtime.kafka import (
+    BrokerUnreachable,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+    deliver,
+    log_span,
+    producer,
+)
 from runtime.revisions import publish_revisions
 from runtime.settings import KafkaSettings
 from schemas.effective import CameraRules, RoiRevision
@@ -53,3 +63,39 @@ def test_a_client_that_may_write_nothing_says_why(monkeypatch: pytest.MonkeyPatc
     for _ in range(RECORD_FAULTS):
         with pytest.raises(BrokerUnreachable, match="you may not"):
             write()
+
+
+class Slow:
+    """A consumer whose broker answers the question for a log's ends after so many seconds; and the time it has."""
+
+    def __init__(self, answers_after: float) -> None:
+        self.now = 0.0
+        self._answers_after = answers_after
+
+    def get_watermark_offsets(self, _place: TopicPartition, timeout: float) -> tuple[int, int]:
+        self.now += timeout
+        if self.now < self._answers_after:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return 3, 7
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_broker_under_load_is_asked_again_where_a_log_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(answers_after=25.0)
+    monkeypatch.setattr(kafka, "time", slow)
+    assert log_span(cast(Consumer, slow), TopicPartition("alerts", 2)) == (3, 7)
+
+
+def test_a_broker_that_never_says_where_a_log_ends_is_given_up_with_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = Slow(answers_after=1e9)
+    monkeypatch.setattr(kafka, "time", never)
+    with pytest.raises(
+        BrokerUnreachable, match=r"alerts: the log end of partition 2 was not told within 30 s \(.*load"
+    ):
+        log_span(cast(Consumer, never), TopicPartition("alerts", 2))
+    assert 30.0 <= never.now <= 36.0
