@@ -22,7 +22,15 @@ def inside(polygon, x, y):
     return contains(edges_of(polygon), x, y)
 
 
-coordinates = st.one_of(st.integers(-2, 18).map(lambda n: n / 16), st.floats(-0.2, 1.2))
+def floats(least, most):
+    """Doubles, without those whose products underflow in shapely.
+
+    Near them it sees a point on an edge that passes it by 1e-47, and 1.07 of a box inside a polygon.
+    """
+    return st.floats(least, most).map(lambda n: 0.0 if abs(n) < 1e-100 else n)
+
+
+coordinates = st.one_of(st.integers(-2, 18).map(lambda n: n / 16), floats(-0.2, 1.2))
 points = st.tuples(coordinates, coordinates)
 
 
@@ -39,8 +47,8 @@ def polygons(draw):
 
 @st.composite
 def boxes(draw):
-    xs = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1))))
-    ys = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1))))
+    xs = sorted(draw(st.tuples(floats(0, 1), floats(0, 1))))
+    ys = sorted(draw(st.tuples(floats(0, 1), floats(0, 1))))
     return (xs[0], ys[0], xs[1], ys[1])
 
 
