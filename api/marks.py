@@ -15,7 +15,6 @@ from api.problems import ApiProblem, Mistake, documented, kafka_away
 from runtime.kafka import BrokerUnreachable
 from runtime.logs import get_logger
 from runtime.marks import SEARCHED_MS, find_alert, publish_mark
-from runtime.metrics import MARKS
 from runtime.settings import Settings
 from schemas.documents.reading import Document, read_json
 from schemas.messages import Alert, Mark
@@ -96,7 +95,6 @@ def mark_routes(marking: Marking, kafka: Callable[[], KafkaState]) -> APIRouter:
             raise ApiProblem(404, "there is no alert of this id in the last 30 days")
         by = written.by or caller.name
         marking.publish(Mark(alert_id, written.true, now, by, written.comment))
-        MARKS.labels("true" if written.true else "false").inc()
         log.info("alert_marked", alert=alert_id, true=written.true, caller=caller.name)
         return MarkAnswer(alert_id=alert_id, true=written.true, marked_at=now, by=by, comment=written.comment)
 

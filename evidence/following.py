@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from evidence.index import AlertIndex, Asked, Entry, Key, Page
+from runtime import metrics
 from runtime.kafka import BrokerUnreachable
 from runtime.logs import get_logger
 from runtime.repeated import Repeated
@@ -29,7 +30,8 @@ log = get_logger(__name__)
 class AlertList:
     """Alerts of the last ``days``. A broker that is away changes nothing: what is known stays.
 
-    ``clock`` answers milliseconds UTC.
+    ``clock`` answers milliseconds UTC. Marks are counted here, since they are written by commands too, which nobody
+    scrapes.
     """
 
     def __init__(self, kafka: KafkaSettings, prefix: str, days: int, clock: Callable[[], int]) -> None:
@@ -47,6 +49,8 @@ class AlertList:
 
     def start(self) -> None:
         """Begins to read."""
+        for true in (True, False):
+            metrics.MARKS.labels(_verdict(true))  # at 0, so that the first mark is an increase
         self._thread.start()
 
     def close(self) -> None:
@@ -88,6 +92,9 @@ class AlertList:
         for alert in _read(topics[ALERTS.name], Alert):
             with self._turn:
                 self._index.take(alert)
+        if self.complete:  # what was said before this process began was counted by another
+            for mark in marks:
+                metrics.MARKS.labels(_verdict(mark.true)).inc()
         with self._turn:
             for delivery in deliveries:
                 self._index.take_delivery(delivery)
@@ -97,6 +104,10 @@ class AlertList:
 
     def _reader(self, topic: Topic, since: int | None) -> TopicReader:
         return TopicReader(self._kafka, topic.full_name(self._prefix), "backsight-alert-list", since=since)
+
+
+def _verdict(true: bool) -> str:
+    return "true" if true else "false"
 
 
 def _read(topic: TopicReader, kind: type[Read]) -> Iterator[Read]:

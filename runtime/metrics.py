@@ -158,4 +158,8 @@ ARCHIVE_FILES = Counter("backsight_archive_files_total", "files added to the arc
 # API
 API_REQUESTS = Counter("backsight_api_requests_total", "requests answered, probes left out", ["status"])
 API_SECONDS = Histogram("backsight_api_request_duration_seconds", "answering a request, probes left out", buckets=_WORK)
-MARKS = Counter("backsight_alert_marks_total", "what operators said of alerts through the API", ["verdict"])
+MARKS = Counter(
+    "backsight_alert_marks_total",
+    "what operators said of alerts while this API process ran, to whichever API or by `backsight alerts mark`",
+    ["verdict"],
+)

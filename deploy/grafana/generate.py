@@ -401,6 +401,7 @@ def replay() -> dashboard.Dashboard:
     """What history there is to judge again, and what runs beside the live rules. A replay itself is a command that
     ends, and writes its own report."""
     opened, marks = 'phase="opened"', "backsight_alert_marks_total"
+    marked = f"sum(max by (verdict) (increase({marks}[7d])))"
     live = increase("backsight_alerts_total", where=opened)
     shadow = f"sum(increase(backsight_shadow_alerts_total{{{opened}}}[24h]))"
     return board(
@@ -434,14 +435,14 @@ def replay() -> dashboard.Dashboard:
                 [
                     graph(
                         "Marks",
-                        (f"sum by (verdict) (increase({marks}[1h]))", "{{verdict}}, last hour"),
+                        (f"max by (verdict) (increase({marks}[1h]))", "{{verdict}}, last hour"),
+                        about="Every API process counts all of them, those of `backsight alerts mark` too.",
                     ),
                     figure(
                         "False among the marked, 7 d",
-                        (f"sum(increase({marks}{{verdict='false'}}[7d])) / sum(increase({marks}[7d]))", ""),
+                        (f"max(increase({marks}{{verdict='false'}}[7d])) / ({marked})", ""),
                         unit="percentunit",
                         width=12,
-                        about="Marks through the API; those of `backsight alerts mark` are on the topic `marks` alone.",
                     ),
                 ],
             ),

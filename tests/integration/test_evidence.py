@@ -7,7 +7,10 @@ from pathlib import Path
 import av
 import pytest
 import simplejpeg
+from click.testing import CliRunner
+from prometheus_client import REGISTRY
 
+from cli.alerts import alerts
 from evidence.clip import ClipGone, clips_of
 from evidence.following import AlertList
 from evidence.index import Asked
@@ -173,6 +176,29 @@ def test_the_list_is_rebuilt_from_the_topics_and_follows_them(bootstrap, prefix,
     assert [entry.alert.alert_id for entry in entries] == [second.alert_id, first.alert_id]
     assert entries == alert_list.page(Asked(), 10, None).entries
     assert entries[1].deliveries == (told,)
+
+
+COUNTED = "backsight_alert_marks_total"
+
+
+def marks_counted():
+    return {verdict: REGISTRY.get_sample_value(COUNTED, {"verdict": verdict}) or 0.0 for verdict in ("true", "false")}
+
+
+def test_marks_of_commands_are_counted_and_those_from_before_are_not(bootstrap, prefix, yard):
+    old, new = yard.alert(0, yard.frame(0)), yard.alert(1, yard.frame(1))
+    publish_mark(settings(bootstrap), prefix, Mark(old.alert_id, True, 5, "ana"))
+    counted = marks_counted()
+    alert_list = AlertList(settings(bootstrap), prefix, 30, lambda: round(time.time() * 1000))
+    alert_list.start()
+    try:
+        until(lambda: alert_list.complete)
+        environ = {"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "BACKSIGHT_PREFIX": prefix}
+        assert CliRunner(env=environ).invoke(alerts, ["mark", new.alert_id, "false"]).exit_code == 0
+        until(lambda: alert_list.get(new.alert_id).mark)
+    finally:
+        alert_list.close()
+    assert marks_counted() == {"true": counted["true"], "false": counted["false"] + 1}
 
 
 def test_without_kafka_the_list_is_empty_and_says_that_it_is_not_complete():
