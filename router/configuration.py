@@ -46,6 +46,17 @@ class Configuration(NamedTuple):
         return self.sites.get(camera_id, self.site)
 
 
+def contents(file: Path, environ: Mapping[str, str]) -> bytes:
+    """What counts of a document when it is looked for changes: of `routes.yaml` also the secrets that it names.
+
+    Raises `OSError`.
+    """
+    written = file.read_bytes()
+    if file.name != ROUTES:
+        return written
+    return expand(written.decode(errors="replace"), environ, "", []).encode()
+
+
 def load_router(settings: Settings, environ: Mapping[str, str], before: Configuration | None = None) -> Configuration:
     """Reads `routes.yaml` of the configuration folder; without one, the settings. Raises `BadDocument`.
 

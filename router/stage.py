@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Final, NamedTuple
 
-from router.configuration import CAMERAS, ROUTES, Configuration, load_router, named_sink
+from router.configuration import CAMERAS, ROUTES, Configuration, contents, load_router, named_sink
 from router.observing import Observer
 from router.routing import SYSTEM, Leg, Terms, is_system, legs, nodes
 from router.silencing import SilenceFollower
@@ -237,7 +237,8 @@ def check_topics(settings: Settings) -> None:
 
 def run(settings: Settings, stop: Stop) -> int:
     """Delivers until ``stop`` is set; answers the process's exit code."""
-    watched = Watched([settings.configs / ROUTES, settings.configs / CAMERAS])
+    documents = [settings.configs / ROUTES, settings.configs / CAMERAS]
+    watched = Watched(documents, contents=lambda file: contents(file, environment()))
     try:
         configuration = load_router(settings, environment())
     except BadDocument as bad:

@@ -11,10 +11,19 @@ LOOK_SECONDS: Final = 2.5
 
 
 class Watched:
-    """Some files, as they were when this was made or last answered `changed`."""
+    """Some files, as they were when this was made or last answered `changed`.
 
-    def __init__(self, files: Sequence[Path], clock: Callable[[], float] = time.monotonic) -> None:
+    ``contents`` answers what counts of a file; it may raise `OSError`.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        clock: Callable[[], float] = time.monotonic,
+        contents: Callable[[Path], bytes] = Path.read_bytes,
+    ) -> None:
         self._files = files
+        self._contents = contents
         self._clock = clock
         self._known = self._seen = self._read()
         self._due = clock() + LOOK_SECONDS
@@ -35,7 +44,7 @@ class Watched:
         digest = hashlib.sha256()
         for file in self._files:
             try:
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
+                digest.update(hashlib.sha256(self._contents(file)).digest())
             except OSError:
                 digest.update(b"-")
         return digest.digest()

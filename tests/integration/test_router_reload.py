@@ -148,6 +148,29 @@ def test_a_sink_that_changed_is_restarted_and_nothing_is_lost_or_doubled(plant: 
         assert desk.ids == []
 
 
+def test_a_secret_that_changed_in_its_file_alone_is_taken_up_too(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "desk-url"
+    monkeypatch.setenv("DESK_URL_FILE", str(place))
+    with Receiver() as before, Receiver() as after:
+        place.write_text(f"{before.url}\n")
+        plant.routes('{sinks: [{name: desk, kind: webhook, url: "${DESK_URL}"}], route: {sinks: [desk]}}')
+        with plant.runs():
+            written = [plant.writes(camera="gate")]
+            before.wait_for(1)
+            place.write_text(f"{after.url}\n")
+
+            def moved() -> bool:
+                written.append(plant.writes(camera="gate"))
+                time.sleep(0.1)
+                return bool(after.ids)
+
+            until(moved, "the new place is told")
+            until(lambda: len(before.ids) + len(after.ids) >= len(written), "the last one is told")
+        assert sorted(before.ids + after.ids) == sorted(map(delivery_id, written))
+
+
 def test_a_document_that_does_not_check_changes_nothing_and_is_said_with_its_place(
     plant: Plant, capsys: pytest.CaptureFixture[str]
 ) -> None:

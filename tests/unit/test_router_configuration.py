@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from router.configuration import load_router, named_sink
+from router.configuration import contents, load_router, named_sink
 from router.routing import legs
 from runtime.settings import load_settings
 from schemas.problems import BadDocument
@@ -50,6 +50,20 @@ def test_routes_yaml_wins_over_the_one_line(configs: Path) -> None:
     assert [str(each) for each in told.warnings] == ["routes.yaml: sinks[2]: no route tells spare"]
     assert (told.site_of("gate_1"), told.site_of("gate_2")) == ("north", "south")
     assert [leg.sink for leg in legs(told.tree, {"severity": "critical", "site": "north"})] == ["desk", "screen"]
+
+
+def test_a_changed_secret_is_a_change_of_the_document_that_names_it_and_of_no_other(configs: Path) -> None:
+    file = configs / "password"
+    environ = {"DESK_PASSWORD_FILE": str(file), "GATE": "one"}
+    before = {name: contents(configs / name, environ) for name in ("routes.yaml", "cameras.yaml")}
+    file.write_text(SECRET)
+    environ["GATE"] = "two"
+    assert contents(configs / "routes.yaml", environ) != before["routes.yaml"]
+    assert contents(configs / "cameras.yaml", environ) == before["cameras.yaml"]
+    file.unlink()
+    assert contents(configs / "routes.yaml", environ) == before["routes.yaml"], (
+        "one that is missing is no reason to end"
+    )
 
 
 def test_without_routes_yaml_the_protocol_names_the_sink(tmp_path: Path) -> None:
