@@ -1,4 +1,4 @@
-"""What the router does when it is killed, stopped, or one of its sinks hangs; `make chaos-router` prints the table.
+"""What the router does when it is killed, stopped, or a receiver behaves badly; `make chaos-router` prints the table.
 
 The receiver is the ledger: what it got is held against what was written. `python -m tests.chaos.router_chaos --small`
 is what the tests run.
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 from rich.console import Console
 from rich.table import Table
@@ -31,14 +32,24 @@ SEED = 20261123
 DRAIN_SECONDS = 10.0
 RECOVERY_SECONDS = 60.0
 
+TOLD_BY_TESTS = {
+    "W2": "W2 500s, 429, reset, drip, redirect, a gigabyte",
+    "W3": "W3 410, 401, 503, no name, an ended certificate",
+    "H1": "H1 stale nonce, busy, not supported, lock-out, stall",
+    "H2": "H2 kill -9 with an output high, then a restart",
+    "H3": "H3 alerts of three hours ago",
+}
+"""Experiments that `tests/integration` has, by what their tests' names begin with."""
+
 
 class Outcome(NamedTuple):
-    """One experiment: how many alerts, how many lost and doubled, times in words, and what was not as it must be."""
+    """One experiment: how many alerts, how many lost and doubled (None: cannot be), times in words, and what was not as
+    it must be."""
 
     name: str
     alerts: int
     lost: int
-    doubled: int
+    doubled: int | None
     times: str
     faults: list[str]
 
@@ -170,6 +181,43 @@ def one_hangs(bootstrap: str, prefix: str, *, baseline_seconds: float, hang_seco
     return Outcome("W1 one sink of ten hangs", expected, lost, doubled, words, faults)
 
 
+def told_by_tests() -> list[Outcome]:
+    """W2, W3, H1, H2 and H3 as their tests report them."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        files = ["tests/integration/test_webhook_habits.py", "tests/integration/test_hikvision.py"]
+        names = " or ".join(f"test_{name.lower()}_" for name in TOLD_BY_TESTS)
+        reported = ["-o", "junit_family=xunit1", f"--junitxml={report}"]
+        command = [sys.executable, "-m", "pytest", "-q", *files, "-k", names, *reported]
+        subprocess.run(command, stdout=sys.stderr, check=False)
+        cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
+    return [
+        _told_by(title, [case for case in cases if case.get("name", "").startswith(f"test_{name.lower()}_")])
+        for name, title in TOLD_BY_TESTS.items()
+    ]
+
+
+def _told_by(title: str, cases: Sequence[ElementTree.Element]) -> Outcome:
+    figures = [(each.get("name"), each.get("value", "")) for case in cases for each in case.iter("property")]
+
+    def numbers(name: str) -> list[int]:
+        return [int(value) for figure, value in figures if figure == name]
+
+    faults = [
+        f"{case.get('name')}: {end}"
+        for case in cases
+        for end in ("failure", "error", "skipped")
+        if case.find(end) is not None
+    ]
+    if not cases:
+        faults.append("has no test")
+    times = "; ".join(dict.fromkeys(value for figure, value in figures if figure == "times"))
+    doubled = numbers("doubled")
+    return Outcome(
+        title, sum(numbers("alerts")), sum(numbers("lost")), sum(doubled) if doubled else None, times, faults
+    )
+
+
 def held_against(got: Sequence[str], written: Iterable[Alert]) -> tuple[int, int, list[str]]:
     """How many were lost and doubled, and what else is wrong: strangers, a resolve before its opening."""
     counts = Counter(got)
@@ -250,16 +298,18 @@ def main() -> int:
     ]
     table = Table("experiment", "alerts", "lost", "doubled", "times", "")
     failed = 0
+    outcomes: list[Outcome] = []
     with running_broker() as broker:
         for experiment in experiments:
             prefix = new_prefix()
             apply_topics(admin(settings(broker.bootstrap)), prefix, partitions=3)
-            outcome = experiment(broker.bootstrap, prefix)
-            print(outcome, file=sys.stderr, flush=True)
-            failed += bool(outcome.faults)
-            verdict = "; ".join(outcome.faults) or "passes"
-            counts = map(str, (outcome.alerts, outcome.lost, outcome.doubled))
-            table.add_row(outcome.name, *counts, outcome.times, verdict)
+            outcomes.append(experiment(broker.bootstrap, prefix))
+            print(outcomes[-1], file=sys.stderr, flush=True)
+    for outcome in outcomes + told_by_tests():
+        failed += bool(outcome.faults)
+        verdict = "; ".join(outcome.faults) or "passes"
+        counts = (outcome.alerts, outcome.lost, "-" if outcome.doubled is None else outcome.doubled)
+        table.add_row(outcome.name, *map(str, counts), outcome.times, verdict)
     Console().print(table)
     return failed
 

@@ -27,6 +27,7 @@ from schemas.documents.services import AlertingSettings
 from schemas.messages import Alert
 from tests.support.alerts import opened, resolved
 from tests.support.fake_nvr import BUSY, BUSY_ANSWERS, FAULT, REBOOT, FakeNvr
+from tests.support.figures import show
 from tests.support.receiver import Receiver
 from tests.support.routing import ROOT, alert_writer, deliveries, write_alerts
 
@@ -223,7 +224,7 @@ def test_a_device_that_was_away_at_start_is_turned_off_when_it_comes_back():
 
 
 @pytest.mark.parametrize("action", ["output", "soft_input", "record"])
-def test_h1_a_stale_nonce_is_no_failure(action):
+def test_h1_a_stale_nonce_is_no_failure(action, record_property):
     with FakeNvr(nonce_uses=1, nonce_seconds=0.5) as nvr, telling(nvr, action=action) as router:
         nvr.wait_until(lambda: len(nvr.changes) == 1)
         nvr.stale_next = 1
@@ -231,10 +232,11 @@ def test_h1_a_stale_nonce_is_no_failure(action):
         (ended,) = router.wait(1)
         assert (ended.end.outcome, ended.attempts) == ("delivered", 1)
         assert len(nvr.on) == 1
+        show(record_property, 1, router.ended)
 
 
 @pytest.mark.parametrize("answer", [*BUSY_ANSWERS, (500, FAULT), (200, FAULT)])
-def test_h1_three_times_busy_is_delivered_at_the_fourth_attempt(answer):
+def test_h1_three_times_busy_is_delivered_at_the_fourth_attempt(answer, record_property):
     with FakeNvr() as nvr, telling(nvr, action="output") as router:
         nvr.wait_until(lambda: len(nvr.changes) == 1)
         nvr.answers_next = [answer] * 3
@@ -242,31 +244,34 @@ def test_h1_three_times_busy_is_delivered_at_the_fourth_attempt(answer):
         (ended,) = router.wait(1)
         assert (ended.end.outcome, ended.attempts) == ("delivered", 4)
         assert nvr.switched("output 1") == [False, True]
+        show(record_property, 1, router.ended)
 
 
-def test_h1_what_is_not_supported_is_asked_once():
+def test_h1_what_is_not_supported_is_asked_once(record_property):
     with FakeNvr(outputs=1) as nvr, telling(nvr, action="output", port=9) as router:
         nvr.wait_until(lambda: len(nvr.triggers()) == 1)
         router.tell(alert())
         (ended,) = router.wait(1)
         assert (ended.end.outcome, ended.end.reason, ended.attempts) == ("refused", "not_found", 1)
         assert "notSupport" in ended.detail
+        show(record_property, 1, router.ended)
         time.sleep(2.5)  # nothing was turned on, so nothing is turned off, neither now nor at the end
     assert len(nvr.triggers(on=True)) == len(nvr.triggers(on=False)) == 1
     assert nvr.changes == []
 
 
-def test_h1_a_user_who_may_not_is_told_from_a_login_that_is_refused():
+def test_h1_a_user_who_may_not_is_told_from_a_login_that_is_refused(record_property):
     with FakeNvr(forbidden=True) as nvr, telling(nvr, action="output", max_age_seconds=2) as router:
         router.tell(alert())
         (ended,) = router.wait(1)
         assert (ended.end.outcome, ended.end.reason) == ("expired", "too_old")
         assert "lowPrivilege" in ended.detail
         assert nvr.wrong_logins == 0
+        show(record_property, 1, router.ended)
 
 
 @pytest.mark.parametrize("locks", [False, True])
-def test_h1_a_refused_login_is_not_repeated_for_any_alert(locks):
+def test_h1_a_refused_login_is_not_repeated_for_any_alert(locks, record_property):
     with FakeNvr(lock_after=1 if locks else 5) as nvr:
         login = {"url": nvr.url, "username": "admin", "password": "wrong"}
         # A siren's alerts may be minutes late at most: here seconds, so that the test need not wait for those.
@@ -282,9 +287,10 @@ def test_h1_a_refused_login_is_not_repeated_for_any_alert(locks):
         assert all("refused the login" in each.detail for each in tried)
         assert all(("locked for 1800 s" in each.detail) == locks for each in tried)
         assert "wrong" not in str(ended)
+        show(record_property, 20, ended, times=f"20 alerts, {nvr.logins} login")
 
 
-def test_h1_a_device_that_stalls_keeps_no_attempt_beyond_its_deadline():
+def test_h1_a_device_that_stalls_keeps_no_attempt_beyond_its_deadline(record_property):
     stall = threading.Event()
     with FakeNvr() as nvr, telling(nvr, action="output", timeout_seconds=1) as router:
         nvr.wait_until(lambda: len(nvr.changes) == 1)
@@ -294,7 +300,8 @@ def test_h1_a_device_that_stalls_keeps_no_attempt_beyond_its_deadline():
         nvr.wait_until(lambda: len(nvr.triggers(on=True)) == 1)
         asked = time.monotonic()
         nvr.wait_until(lambda: len(nvr.triggers(on=True)) == 2)
-        assert time.monotonic() - asked <= 2.5
+        again = time.monotonic() - asked
+        assert again <= 2.5
         stall.set()
         nvr.stall = None
         (ended,) = router.wait(1)
@@ -302,6 +309,7 @@ def test_h1_a_device_that_stalls_keeps_no_attempt_beyond_its_deadline():
         assert ended.attempts >= 2
         assert nvr.on == {"output 1"}
         assert time.monotonic() - begun < 15
+        show(record_property, 1, router.ended, times=f"a stall of a 1 s deadline tried again after {again:.1f} s")
 
 
 def test_what_was_obeyed_without_an_answer_is_turned_off_though_the_alert_is_given_up():
@@ -479,7 +487,9 @@ def wait_for(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 @pytest.mark.slow
-def test_h2_an_output_that_a_killed_router_left_on_is_off_after_the_restart(bootstrap, prefix, topics, tmp_path):
+def test_h2_an_output_that_a_killed_router_left_on_is_off_after_the_restart(
+    bootstrap, prefix, topics, tmp_path, record_property
+):
     writer = alert_writer(bootstrap)
     with FakeNvr() as nvr, Receiver() as desk:
         (tmp_path / "routes.yaml").write_text(ROUTES.format(nvr=nvr.full_url, desk=desk.url, max_on=MAX_ON))
@@ -508,11 +518,15 @@ def test_h2_an_output_that_a_killed_router_left_on_is_off_after_the_restart(boot
     told = [each for each in deliveries(bootstrap, prefix) if each.sink == "nvr"]
     assert {each.outcome for each in told} == {"delivered"}
     assert max(each.attempts for each in told) == 4
-    print(f"H2: low {took:.1f} s after the restart")
+    record_property("alerts", 5)
+    record_property("lost", 5 - len({each.delivery_id for each in told}))
+    record_property("times", f"low {took:.1f} s after the restart")
 
 
 @pytest.mark.slow
-def test_h3_alerts_of_three_hours_ago_turn_nothing_on_and_the_desk_is_told(bootstrap, prefix, topics, tmp_path):
+def test_h3_alerts_of_three_hours_ago_turn_nothing_on_and_the_desk_is_told(
+    bootstrap, prefix, topics, tmp_path, record_property
+):
     start = now() - 3 * 3_600_000
     alerts = [opened(number, camera=f"cam_{number % 3}", at=start) for number in range(12)]
     alerts += [resolved(each) for each in alerts]
@@ -527,3 +541,6 @@ def test_h3_alerts_of_three_hours_ago_turn_nothing_on_and_the_desk_is_told(boots
     assert {(each.outcome, each.reason, each.attempts) for each in told} == {("expired", "too_old", 0)}
     assert nvr.triggers(on=True) == []
     assert len(desk.ids) == len(set(desk.ids)) == len(alerts)
+    record_property("alerts", len(alerts))
+    record_property("lost", len(alerts) - len(set(desk.ids)))
+    record_property("doubled", len(desk.ids) - len(set(desk.ids)))

@@ -25,6 +25,7 @@ from router.sinks import Notice, Sink, open_sink
 from schemas.codec import encode
 from schemas.messages import delivery_id
 from tests.support.alerts import opened
+from tests.support.figures import Record, show
 from tests.support.receiver import Drip, Habit, Huge, Receiver, Reset, Status
 
 SECOND = 0.01
@@ -92,7 +93,7 @@ async def told(habits: Sequence[Habit], **how: object) -> tuple[Receiver, Ended]
 # W2
 
 
-async def test_twenty_failures_are_followed_by_the_waits_that_were_promised() -> None:
+async def test_w2_twenty_failures_are_followed_by_the_waits_that_were_promised(record_property: Record) -> None:
     receiver, end = await told([Status(500)] * 20 + [Status()])
     assert (end.end.outcome, end.attempts) == ("delivered", 21)
     assert len(set(receiver.ids)) == 1
@@ -100,50 +101,59 @@ async def test_twenty_failures_are_followed_by_the_waits_that_were_promised() ->
     promised = [min(60, 2**number) * SECOND for number in range(20)]
     for wait, should in zip(waits, promised, strict=True):
         assert should * 0.8 <= wait <= should * 1.2 + 0.25, (waits, promised)  # and what a busy machine adds
+    worst = max(wait / should for wait, should in zip(waits, promised, strict=True))
+    show(record_property, 1, [end], receiver=receiver, times=f"20 waits, at most {worst:.2f} of the promised")
 
 
-async def test_a_receiver_that_asks_for_seven_seconds_gets_them() -> None:
+async def test_w2_a_receiver_that_asks_for_seven_seconds_gets_them(record_property: Record) -> None:
     receiver, end = await told([Status(429, retry_after="7"), Status()])
     assert end.attempts == 2
-    assert receiver.got[1].at - receiver.got[0].at >= 7
+    waited = receiver.got[1].at - receiver.got[0].at
+    assert waited >= 7
+    show(record_property, 1, [end], receiver=receiver, times=f"waited {waited:.1f} s where 7 were asked for")
 
 
-async def test_a_reset_after_processing_is_one_duplicate_with_the_same_id() -> None:
+async def test_w2_a_reset_after_processing_is_one_duplicate_with_the_same_id(record_property: Record) -> None:
     receiver, end = await told([Reset(), Status()])
     assert (end.end.outcome, end.attempts) == ("delivered", 2)
     assert len(receiver.ids) == 2
     assert len(set(receiver.ids)) == 1
+    show(record_property, 1, [end], receiver=receiver)
 
 
-async def test_a_head_that_drips_ends_at_the_deadline() -> None:
+async def test_w2_a_head_that_drips_ends_at_the_deadline(record_property: Record) -> None:
     began = time.monotonic()
     receiver, end = await told([Drip(head_at_once=False), Status()], timeout_seconds=1)
-    assert time.monotonic() - began <= 1 + 1 + 1, "an attempt ends within a second of its deadline"
+    took = time.monotonic() - began
+    assert took <= 1 + 1 + 1, "an attempt ends within a second of its deadline"
     assert end.attempts == 2
     assert len(receiver.got) == 2
+    show(record_property, 1, [end], receiver=receiver, times=f"a drip of a 1 s deadline over after {took:.1f} s")
 
 
-async def test_a_redirect_is_a_failure_and_its_target_is_never_asked() -> None:
+async def test_w2_a_redirect_is_a_failure_and_its_target_is_never_asked(record_property: Record) -> None:
     with Receiver() as elsewhere:
         receiver, end = await told([Status(302, location=elsewhere.url)])
     assert (end.end.outcome, end.end.reason, end.attempts) == ("refused", "redirect", 1)
     assert len(receiver.got) == 1
     assert elsewhere.got == []
+    show(record_property, 1, [end], receiver=receiver)
 
 
-async def test_a_gigabyte_of_an_answer_costs_no_memory() -> None:
+async def test_w2_a_gigabyte_of_an_answer_costs_no_memory(record_property: Record) -> None:
     await told([Status()])  # what is loaded once is loaded
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    _, end = await told([Huge()])
+    receiver, end = await told([Huge()])
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert end.end.outcome == "delivered"
     assert grown <= 16 * 1024, f"{grown} KiB more"
+    show(record_property, 1, [end], receiver=receiver, times=f"1 GB cost {grown} KiB")
 
 
 # W3
 
 
-async def test_a_receiver_that_is_gone_disables_the_sink() -> None:
+async def test_w3_a_receiver_that_is_gone_disables_the_sink(record_property: Record) -> None:
     with Receiver([Status(410)]) as receiver:
         story = Story(receiver.url, breaker=BreakerPolicy(probe_every_ms=10))
         await story.tell(alert(0))
@@ -153,9 +163,10 @@ async def test_a_receiver_that_is_gone_disables_the_sink() -> None:
     assert story.lanes.breaker.state == "disabled"
     assert [(end.end.outcome, end.end.reason) for end in story.ends] == [("refused", "gone")]
     assert len(receiver.got) == 1
+    show(record_property, 1, story.ends, receiver=receiver)
 
 
-async def test_a_refused_login_opens_the_breaker_at_once_and_nothing_is_lost() -> None:
+async def test_w3_a_refused_login_opens_the_breaker_at_once_and_nothing_is_lost(record_property: Record) -> None:
     notices = [alert(number) for number in range(20)]
     with Receiver([Status(401), Status(401), Status()]) as receiver:
         story = Story(receiver.url, breaker=BreakerPolicy(probe_every_ms=500), lanes=1)
@@ -170,9 +181,12 @@ async def test_a_refused_login_opens_the_breaker_at_once_and_nothing_is_lost() -
     assert receiver.got[2].at - receiver.got[1].at >= 0.45
     delivered = [delivery_id(each.alert) for each in notices]
     assert sorted(receiver.ids[2:]) == sorted(delivered)
+    show(record_property, len(notices), story.ends, receiver=receiver)
 
 
-async def test_five_failures_open_it_and_when_the_receiver_is_back_everything_is_told() -> None:
+async def test_w3_five_failures_open_it_and_when_the_receiver_is_back_everything_is_told(
+    record_property: Record,
+) -> None:
     notices = [alert(number) for number in range(40)]
     with Receiver([Status(503)]) as receiver:
         story = Story(receiver.url, breaker=BreakerPolicy(probe_every_ms=300), lanes=1)
@@ -184,14 +198,25 @@ async def test_five_failures_open_it_and_when_the_receiver_is_back_everything_is
         # What was under way when the fifth failed arrives at once; a probe comes 0.3 s later.
         probes = [at for at in asked if at > asked[4] + 0.25]
         receiver.habits = [Status()]
+        back = time.time()
         await story.until(lambda: len(story.ends) == len(notices))
         await story.close()
+    told_after = receiver.taken[-1].at - back
+    show(
+        record_property,
+        len(notices),
+        story.ends,
+        receiver=receiver,
+        times=f"all told {told_after:.1f} s after it was back",
+    )
     assert len(asked) - len(probes) <= 5 + 16, "those that were under way, and no more"
     assert len(probes) <= 4, "one every 0.3 s"
     assert {end.end.outcome for end in story.ends} == {"delivered"}
 
 
-async def test_a_name_that_is_gone_for_a_while_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_w3_a_name_that_is_gone_for_a_while_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, record_property: Record
+) -> None:
     real = socket.getaddrinfo
     gone = [True, True]
 
@@ -206,6 +231,7 @@ async def test_a_name_that_is_gone_for_a_while_is_tried_again(monkeypatch: pytes
         (end,) = await story.tell(alert())
         await story.close()
     assert (end.end.outcome, end.attempts, end.detail) == ("delivered", 3, "the host name is not known")
+    show(record_property, 1, [end], receiver=receiver)
 
 
 @pytest.fixture
@@ -232,8 +258,8 @@ def ended_certificate(tmp_path: Path) -> tuple[str, ssl.SSLContext]:
     return made, context
 
 
-async def test_a_certificate_that_ended_is_waited_for_and_called_by_its_name(
-    ended_certificate: tuple[str, ssl.SSLContext],
+async def test_w3_a_certificate_that_ended_is_waited_for_and_called_by_its_name(
+    ended_certificate: tuple[str, ssl.SSLContext], record_property: Record
 ) -> None:
     trusted, context = ended_certificate
     with Receiver(tls=context) as receiver:
@@ -245,3 +271,4 @@ async def test_a_certificate_that_ended_is_waited_for_and_called_by_its_name(
     assert (end.end.outcome, end.end.reason, end.attempts) == ("gave_up", "tls", 3)
     assert end.detail == "certificate refused: certificate has expired"
     assert receiver.got == []
+    show(record_property, 1, [end], receiver=receiver)

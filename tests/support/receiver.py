@@ -49,6 +49,11 @@ Write = Callable[[bytes], None]
 class Habit:
     """What the receiver does with a request after it has recorded it."""
 
+    @property
+    def takes(self) -> bool:
+        """Whether it has the alert then, whatever the sender hears of it."""
+        return True
+
     def answer(self, write: Write, receiver: "Receiver") -> None:
         """Writes an answer, or does something worse."""
         raise NotImplementedError
@@ -62,6 +67,10 @@ class Status(Habit):
     retry_after: str | None = None
     location: str | None = None
     body: bytes = b"ok"
+
+    @property
+    def takes(self) -> bool:
+        return 200 <= self.status < 300
 
     def answer(self, write: Write, receiver: "Receiver") -> None:
         extra = f"Retry-After: {self.retry_after}\r\n" if self.retry_after else ""
@@ -133,6 +142,7 @@ class Receiver:
 
     def __post_init__(self) -> None:
         self.got: list[Got] = []
+        self.taken: list[Got] = []
         self.closing = threading.Event()
         self.written = 0
         self.at_once = 0
@@ -165,6 +175,8 @@ class Receiver:
         with self._changed:
             self.got.append(got)
             habit = self.habits[0] if len(self.habits) == 1 else self.habits.pop(0)
+            if habit.takes:
+                self.taken.append(got)
             self._changed.notify_all()
             return habit
 
