@@ -22,17 +22,21 @@ from router.way import Fault, Way
 from runtime.kafka import Message, producer
 from runtime.lifecycle import EXIT_FAULT
 from runtime.logs import get_logger
-from runtime.metrics import DELIVERIES, SINK_MAX_AGE, SINK_OLDEST, SINK_PENDING, STAGE_RECORDS_IN, STAGE_SECONDS
+from runtime.metrics import DELIVERIES as DELIVERIES_TOTAL
+from runtime.metrics import SINK_MAX_AGE, SINK_OLDEST, SINK_PENDING, STAGE_RECORDS_IN, STAGE_SECONDS
 from runtime.settings import Settings
 from runtime.signing import evidence_link
 from runtime.tracing import Tracing, traceparent_of
 from schemas.codec import decode
 from schemas.messages import Alert, Delivery, Outcome
 from schemas.problems import Undecodable
+from schemas.topics import DELIVERIES
 
 UNDECODABLE_IN_A_ROW: Final = 100
 """As many undecodable alerts one after the other are our fault, not theirs: a newer schema, or the wrong topic."""
 CLOSE_SECONDS: Final = 2.0
+RECORD_MS: Final = DELIVERIES.retention_ms or 0
+"""How far back `deliveries` knows what was told."""
 
 log = get_logger(__name__)
 
@@ -67,7 +71,7 @@ class Telling:
         age = sink.max_age_seconds
         policy = RetryPolicy(max_age_ms=None if age is None else round(age * 1000))
         for outcome in get_args(Outcome):
-            DELIVERIES.labels(sink.name, outcome)  # from 0 on, or the first failure would be no increase
+            DELIVERIES_TOTAL.labels(sink.name, outcome)  # from 0 on, or the first failure would be no increase
         if age is not None:
             SINK_MAX_AGE.labels(sink.name).set(age)
         self.ends: queue.SimpleQueue[Ended | SinkGone] = queue.SimpleQueue()
@@ -104,7 +108,7 @@ class Telling:
         notice = self._notice(alert, value or b"", traceparent_of(record.headers()))
         self._partition_of[_whose(alert)] = partition
         waiting = self._pending.get(notice.delivery_id)
-        leg = self._way.leg(self._sink.name, notice) or self._way_before(alert)
+        leg = self._leg(notice)
         if waiting is not None:
             waiting.places.append((partition, offset))
         elif leg is None or self._told.has(notice.delivery_id, notice.instant):
@@ -220,16 +224,22 @@ class Telling:
                 f"{record.topic()}/{record.partition()}/{offset}. Is it written by a newer version?",
             )
 
-    def _way_before(self, alert: Alert) -> Leg | None:
-        """Whoever was told of an opening is told of the resolve, though the routes have changed since."""
+    def _leg(self, notice: Notice) -> Leg | None:
+        """The way of a phase. Who was told of an opening is told of its resolve, though the routes have changed since;
+        who was not, is not.
+        """
+        alert = notice.alert
+        leg = self._way.leg(self._sink.name, notice)
         if alert.phase == "opened":
-            return None
+            return leg
         opening = f"{alert.alert_id}_0"
         pending = self._pending.get(opening)
         if pending is not None:
-            return pending.leg
-        heard = self._told.has(opening, alert.opened_at) and not self._told.was_silenced(opening)
-        return Leg(self._sink.name, "route", Terms()) if heard else None
+            return leg or pending.leg
+        if not self._told.has(opening, alert.opened_at):
+            # Older than the record it may have been told all the same: a state that some sink keeps hangs on it.
+            return leg if wall_clock() - alert.opened_at > RECORD_MS else None
+        return leg or (None if self._told.was_silenced(opening) else Leg(self._sink.name, "route", Terms()))
 
     def _notice(self, alert: Alert, value: bytes, traceparent: str | None = None) -> Notice:
         # The link's time counts from the opening, so that whoever tells it says the same.

@@ -101,6 +101,29 @@ def test_routes_that_changed_hold_without_a_restart_and_a_told_opening_gets_its_
         assert reload_ok() == 1
 
 
+def test_who_has_not_heard_of_an_opening_does_not_hear_of_its_end(plant: Plant) -> None:
+    with Receiver() as desk, Receiver() as gates:
+        of_dock = "    - {match: ['camera = dock'], sinks: [gates]}\n"  # so that this sink is there from the start
+        plant.routes(two(desk, gates, who="desk") + of_dock)
+        with plant.runs():
+            first = plant.writes(camera="gate")
+            desk.wait_for(1)
+            plant.writes(camera="dock")
+            gates.wait_for(1)
+            plant.routes(two(desk, gates, who="desk, gates") + of_dock)
+
+            def told() -> bool:
+                plant.writes(camera="gate")
+                time.sleep(0.5)
+                return len(gates.ids) > 1
+
+            until(told, "the gates are told")
+            over, last = plant.resolves(first), plant.writes(camera="gate")
+            desk.wait_until(lambda: delivery_id(over) in desk.ids)
+            gates.wait_until(lambda: delivery_id(last) in gates.ids)
+        assert delivery_id(over) not in gates.ids
+
+
 def test_a_sink_that_is_added_begins_and_one_that_is_removed_ends_while_the_other_goes_on(
     plant: Plant, capsys: pytest.CaptureFixture[str]
 ) -> None:

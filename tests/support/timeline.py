@@ -111,14 +111,19 @@ class _Stage:
             concurrency=sink.lanes,
             breaker=BreakerPolicy(),
         )
+        self._taken: set[str] = set()
         self._heard: set[str] = set()
 
     def take(self, alert: Alert) -> None:
         notice = Notice(alert, encode(alert), self._plant.router.site(alert))
         leg = self._plant.router.leg(self._name, notice)
-        if leg is None and alert.phase == "resolved" and alert.alert_id in self._heard:
-            leg = Leg(self._name, "route", Terms())
+        if alert.phase == "resolved":  # as `router.telling` has it
+            if alert.alert_id not in self._taken:
+                leg = None
+            elif leg is None and alert.alert_id in self._heard:
+                leg = Leg(self._name, "route", Terms())
         if leg is not None:
+            self._taken.add(alert.alert_id)
             self._follow(self._planner.take(notice, leg, self._plant.clock()))
 
     def due(self) -> None:
