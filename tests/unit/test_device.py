@@ -101,7 +101,7 @@ def test_auto_is_the_cpu_where_the_detector_cannot_use_the_gpu(monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("device", "code", "words"),
-    [("gpu", EXIT_CONFIG, "--device: device: String should match"), ("cuda", EXIT_DEVICE, "")],
+    [("gpu", EXIT_CONFIG, "--device: device: expected text like"), ("cuda", EXIT_DEVICE, "")],
 )
 def test_the_command_ends_with_a_code_that_tells(
     device: str, code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -87,21 +87,51 @@ def test_the_defaults_are_those_of_the_architecture() -> None:
         ({"reference_size": [400, 300]}, "points", "outside reference_size"),
         ({"points": [[-5, 0], [9, 0], [9, 9]]}, "points", "left of or above"),
         ({"points": [[1, 1], [5, 5], [9, 9]]}, "points", "crosses or touches itself"),
-        ({"confirm": {"hits": 0}}, "confirm.hits", "greater than or equal to 1"),
+        ({"confirm": {"hits": 0}}, "confirm.hits", "expected 1 or more"),
         ({"severity": "loud"}, "severity", "'info', 'warning' or 'critical'"),
-        ({"debounce": 3}, "debounce", "not permitted"),
+        ({"debounce": 3}, "debounce", "there is no such key here"),
         ({"active": {"timezone": "Europe/Nowhere"}}, "timezone", "no time zone"),
-        ({"active": {"from": "25:00", "timezone": "UTC"}}, "from", "pattern"),
+        ({"active": {"from": "25:00", "timezone": "UTC"}}, "from", "expected text like"),
         ({"active": {"from": "06:00", "to": "06:00", "timezone": "UTC"}}, "active", "whole day"),
         ({"anchors": {"pine": "center"}}, "anchors.pine", "not in alert_classes"),
         ({"anchor": "middle"}, "anchor", "bottom_center"),
-        ({"anchor": {"overlap": 1.5}}, "anchor", "less than or equal to 1"),
+        ({"anchor": {"overlap": 1.5}}, "anchor", "expected 1 or less"),
     ],
 )
 def test_a_wrong_roi_is_refused_with_its_place(keys: dict, place: str, words: str) -> None:
     found = problems_of(**keys)
     assert any(f"cameras[0].forbidden_rois[0].{place}" in text or place in text for text in found), found
     assert any(words in text for text in found), found
+
+
+def test_a_mistake_that_only_follows_from_another_is_not_said() -> None:
+    found = problems_of(active={"days": ["monday"], "from": 22 * 60, "timezone": "UTC"})
+    place = "rois.yaml: cameras[0].forbidden_rois[0].active"
+    assert found == [
+        f"{place}.days[0]: expected 'mon', 'tue', 'wed', 'thu', 'fri', 'sat' or 'sun'",
+        f"{place}.from: expected text; put it in quotes",
+    ]
+
+
+BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + "\n".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 8)}]" for before, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+"""Eight lists of eight, each eight times the one before: 16 million values in 300 letters."""
+ENDLESS = "deep within one another, or one refers to itself"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("&a [*a]", ENDLESS),
+        ("&a {x: {y: *a}}", ENDLESS),
+        ("[" * 3000 + "]" * 3000, ENDLESS),
+        (BOMB, "values once its aliases are written out"),
+    ],
+)
+def test_yaml_that_nobody_could_walk_through_is_refused(text: str, words: str) -> None:
+    with pytest.raises(BadDocument, match=f"routes.yaml: .*{words}"):
+        read_yaml(text, "routes.yaml")
 
 
 def test_every_mistake_is_said_at_once() -> None:
