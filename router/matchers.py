@@ -10,7 +10,7 @@ from typing import Any
 import re2
 from msgspec import Struct
 
-from schemas.documents.routes import MATCHER
+from schemas.documents.routes import MATCHER, VALUES
 
 MOST_PATTERN = 1_000
 """Characters of a regular expression."""
@@ -42,22 +42,30 @@ def matcher(text: str) -> Matcher:
     if found is None:
         raise BadMatcher(f"{text!r} is no matcher; expected LABEL = VALUE with one of = != =~ !~")
     label, operator, value = found["label"], found["operator"], found["value"]
+    if value.startswith(("=", "~")):
+        raise BadMatcher(
+            f"{text!r}: {operator}{value[0]} is no operator; expected one of = != =~ !~ (quotes around a value that"
+            f" begins with {value[0]})"
+        )
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
         value = value[1:-1]
     if operator in ("=", "!="):
-        return Matcher(label, operator, value, _equal(value) if operator == "=" else _unequal(value))
-    pattern = _compiled(text, value)
-    if operator == "=~":
-        return Matcher(label, "=~", value, lambda given: pattern.fullmatch(given) is not None)
-    return Matcher(label, "!~", value, lambda given: pattern.fullmatch(given) is None)
+        holds = _equal(value)
+    else:
+        pattern = _compiled(text, value)
+        holds = lambda given: pattern.fullmatch(given) is not None  # noqa: E731
+    known = VALUES.get(label)
+    if known is not None and not any(map(holds, known)):
+        raise BadMatcher(f"{text!r}: {label} is never that; expected one of {', '.join(known)}")
+    return Matcher(label, operator, value, holds if operator in ("=", "=~") else _not(holds))
 
 
 def _equal(value: str) -> Callable[[str], bool]:
     return lambda given: given == value
 
 
-def _unequal(value: str) -> Callable[[str], bool]:
-    return lambda given: given != value
+def _not(holds: Callable[[str], bool]) -> Callable[[str], bool]:
+    return lambda given: not holds(given)
 
 
 def _compiled(text: str, value: str) -> Any:

@@ -6,6 +6,7 @@ leaves out it takes from the one above.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Final
 
 from msgspec import Struct, structs
@@ -53,6 +54,8 @@ class Node(Struct, frozen=True):
     goes_on: bool
     terms: Terms
     children: tuple["Node", ...] = ()
+    needs: tuple[Matcher, ...] = ()
+    """Its matchers and those of every route above it."""
 
 
 SYSTEM: Final = "system/"
@@ -103,7 +106,10 @@ def waits(leg: Leg, severity: Severity) -> int:
 
 
 def compile_routes(document: Routes, name: str = "routes.yaml") -> tuple[Node, list[Problem]]:
-    """The tree made ready, and every matcher that does not read. ``document`` has passed `Routes.problems`."""
+    """The tree made ready, every matcher that does not read, and every route that no alert can take.
+
+    ``document`` has passed `Routes.problems`.
+    """
     intervals = {each.name: tuple(map(active_range, each.ranges)) for each in document.time_intervals}
     problems: list[Problem] = []
     return _node(document.route, "route", None, intervals, f"{name}: route", problems), problems
@@ -136,11 +142,31 @@ def _node(
     inherited = Terms() if above is None else above.terms
     sinks = document.sinks if document.sinks is not None else (() if above is None else above.sinks)
     node = Node(path, tuple(matchers), sinks, document.continue_, _terms(document, inherited, intervals))
+    above_it = () if above is None else above.needs
+    against = next((pair for pair in product(matchers, (*above_it, *matchers)) if _never_both(*pair)), None)
+    if against is not None:
+        problems.append(Problem(place, f"is dead: {against[1]} and {against[0]} never hold together"))
+    node = structs.replace(node, needs=(*above_it, *matchers))
     children = tuple(
         _node(child, f"{path}/{child.name or number}", node, intervals, f"{place}.routes[{number}]", problems)
         for number, child in enumerate(document.routes)
     )
+    for number, child in enumerate(children):
+        taker = next((each for each in range(number) if _takes_all_of(children[each], child)), None)
+        if taker is not None:
+            problems.append(Problem(f"{place}.routes[{number}]", f"is dead: routes[{taker}] takes all that it matches"))
     return structs.replace(node, children=children)
+
+
+def _takes_all_of(earlier: Node, later: Node) -> bool:
+    """Whether nothing is left for the later of two siblings: it asks for all that the earlier asks for, and more."""
+    asked = {str(each) for each in earlier.matchers}
+    # One that asks for nothing is told of by `Routes.problems`, once for all that come after it.
+    return bool(asked) and not earlier.goes_on and asked <= {str(each) for each in later.matchers}
+
+
+def _never_both(one: Matcher, other: Matcher) -> bool:
+    return one.label == other.label and other.operator == "=" and not one.test(other.value)
 
 
 def _terms(document: RouteDocument, above: Terms, intervals: Mapping[str, tuple[ActiveRange, ...]]) -> Terms:

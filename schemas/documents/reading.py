@@ -172,7 +172,7 @@ def _bad(error: ValidationError, name: str) -> BadDocument:
             return any(len(other) > len(loc) and other[: len(loc)] == loc for other in places)
         if kind in ("tuple_type", "model_type") and isinstance(loc[-1], str) and _is_a_shape(loc[-1]):
             return any(len(other) > len(loc) and other[: len(loc) - 1] == loc[:-1] for other in places)
-        return loc[-1:] == ("literal[False]",)
+        return bool(loc[-1:] == ("literal[False]",))
 
     return BadDocument([Problem(place_of(name, each["loc"]), _said(each)) for each in found if not follows(each)])
 

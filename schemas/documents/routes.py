@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from schemas.documents.reading import Document
 from schemas.documents.rois import Active, TimeZone
+from schemas.messages import Severity
 from schemas.problems import Problem
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
@@ -15,7 +16,22 @@ LABELS = ("kind", "site", "camera", "roi", "label", "severity")
 """What a matcher may ask for. ``kind`` is `alert`, or `system` for alerts about Backsight itself."""
 GroupLabel = Literal["kind", "site", "camera", "roi", "label", "severity"]
 
+VALUES: Final = {"kind": ("alert", "system"), "severity": get_args(Severity)}
+"""All the values of those labels that have only some."""
+
 MATCHER = re.compile(r"^\s*(?P<label>[a-z_]+)\s*(?P<operator>=~|!~|!=|=)\s*(?P<value>.*?)\s*$", re.DOTALL)
+
+
+def _written_well(text: str) -> str:
+    found = MATCHER.match(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no matcher; expected LABEL = VALUE with one of = != =~ !~")
+    if found["label"] not in LABELS:
+        raise ValueError(f"{text!r}: there is no label {found['label']!r}; known: {', '.join(LABELS)}")
+    return text
+
+
+MatcherText = Annotated[str, AfterValidator(_written_well)]
 
 
 class SinkDocument(Document):
@@ -65,7 +81,7 @@ class RouteDocument(Document):
     """
 
     name: Name | None = None
-    match: tuple[str, ...] = ()
+    match: tuple[MatcherText, ...] = ()
     sinks: tuple[Name, ...] | None = None
     continue_: bool = Field(default=False, alias="continue")
     send_resolved: bool | None = Field(default=None, description="at the root: true")
@@ -80,17 +96,6 @@ class RouteDocument(Document):
     mute: tuple[Name, ...] | None = None
     flood: Flood | Literal[False] | None = None
     routes: tuple["RouteDocument", ...] = ()
-
-    @field_validator("match")
-    @classmethod
-    def _written_well(cls, written: tuple[str, ...]) -> tuple[str, ...]:
-        for text in written:
-            found = MATCHER.match(text)
-            if found is None:
-                raise ValueError(f"{text!r} is no matcher; expected LABEL = VALUE with one of = != =~ !~")
-            if found["label"] not in LABELS:
-                raise ValueError(f"{text!r}: there is no label {found['label']!r}; known: {', '.join(LABELS)}")
-        return written
 
 
 class Watchdog(Document):

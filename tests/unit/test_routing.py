@@ -127,11 +127,18 @@ def plainly(route: dict[str, Any], sinks: list[str], labels: dict[str, str]) -> 
     return [sink for found in below for sink in found] if below else list(sinks)
 
 
+def _path(place: str) -> str:
+    """`routes.yaml: route.routes[0].routes[1]` as `route/0/1`."""
+    return "/".join(["route", *re.findall(r"\[(\d+)\]", place)])
+
+
 @given(st.lists(_routes(2), max_size=4), st.fixed_dictionaries(LABELS))
 def test_the_tree_tells_whom_alertmanagers_words_say(routes: list[dict[str, Any]], labels: dict[str, str]) -> None:
     root = {"sinks": ["desk"], "routes": routes}
     compiled, problems = compile_routes(read_document(Routes, {"sinks": SINKS, "route": root}, "routes.yaml"))
-    assert problems == []
+    assert all("is dead" in problem.message for problem in problems), "routes made by chance may be dead"
+    taken = {leg.route for leg in legs(compiled, labels)}
+    assert not taken & {_path(problem.place) for problem in problems}, "what is called dead is never taken"
     expected = plainly({"match": [], "continue": False, **root}, [], labels)
     assert [leg.sink for leg in legs(compiled, labels)] == list(dict.fromkeys(expected or []))
 
@@ -154,10 +161,34 @@ def test_a_matcher_is_held_against_the_whole_value(text: str, value: str, holds:
     assert matcher(text).holds({"camera": value}) is holds
 
 
-@pytest.mark.parametrize("text", ["camera", "camera =~ (", "camera =~ (?=a)", "camera =~ " + "a" * 1001, "= x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "camera",
+        "camera =~ (",
+        "camera =~ (?=a)",
+        "camera =~ " + "a" * 1001,
+        "= x",
+        "camera == x",
+        "camera = ~x",
+        "severity = kritical",
+        "severity != kritical",
+        "severity =~ crit",
+        "kind = rule",
+    ],
+)
 def test_what_is_no_matcher_is_refused(text: str) -> None:
     with pytest.raises(BadMatcher):
         matcher(text)
+
+
+def test_a_matcher_that_could_be_meant_otherwise_says_how() -> None:
+    with pytest.raises(BadMatcher, match=r"'camera == x': == is no operator; expected one of = != =~ !~ \(quotes"):
+        matcher("camera == x")
+    assert matcher("camera = '=x'").holds({"camera": "=x"})
+    with pytest.raises(BadMatcher, match="severity is never that; expected one of info, warning, critical"):
+        matcher("severity = high")
+    assert matcher("severity !~ warn.*|info").holds({"severity": "critical"})
 
 
 def test_a_hostile_regular_expression_takes_linear_time() -> None:
@@ -195,6 +226,38 @@ def test_a_wrong_key_is_refused_with_its_place(route: dict[str, Any], place: str
     with pytest.raises(BadDocument) as caught:
         read_document(Routes, {"sinks": SINKS, "route": route}, "routes.yaml")
     assert any(place in problem.place for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("routes", "place", "said"),
+    [
+        ([["camera = a"], ["camera = a"]], "route.routes[1]", "is dead: routes[0] takes all that it matches"),
+        ([["roi = r"], ["camera = a", "roi = r"]], "route.routes[1]", "is dead: routes[0] takes"),
+        ([["camera = a", "camera = b"]], "route.routes[0]", "is dead: camera = b and camera = a never hold together"),
+        ([["camera = a", "camera !~ a|b"]], "route.routes[0]", "is dead: camera = a and camera !~ a|b never"),
+    ],
+)
+def test_a_route_that_no_alert_can_take_is_refused_with_its_place(
+    routes: list[list[str]], place: str, said: str
+) -> None:
+    route = {"sinks": ["desk"], "routes": [{"match": match} for match in routes]}
+    _, problems = compile_routes(read_document(Routes, {"sinks": SINKS, "route": route}, "routes.yaml"))
+    assert [(each.place, each.message.startswith(said)) for each in problems] == [(f"routes.yaml: {place}", True)]
+
+
+def test_a_route_below_one_that_asks_for_something_else_is_dead() -> None:
+    inner = {"match": ["severity = info"]}
+    route = {"sinks": ["desk"], "routes": [{"match": ["severity = critical"], "routes": [inner]}]}
+    _, problems = compile_routes(read_document(Routes, {"sinks": SINKS, "route": route}, "routes.yaml"))
+    assert [str(each) for each in problems] == [
+        "routes.yaml: route.routes[0].routes[0]: is dead: severity = critical and severity = info never hold together"
+    ]
+
+
+def test_what_goes_on_or_asks_for_more_leaves_the_rest_alive() -> None:
+    tree({"sinks": ["desk"], "routes": [{"match": ["roi = a"], "continue": True}, {"match": ["roi = a"]}]})
+    tree({"sinks": ["desk"], "routes": [{"match": ["roi = a", "site = n"]}, {"match": ["roi = a"]}]})
+    tree({"sinks": ["desk"], "routes": [{"match": ["roi = a", "roi =~ a|b", "roi != c"]}]})
 
 
 def test_a_regular_expression_that_does_not_read_is_refused_with_its_place() -> None:
