@@ -121,6 +121,35 @@ def test_the_command_line_says_who_would_be_told(configs: Path) -> None:
     assert "expected NAME=VALUE" in wrong.stderr
 
 
+def test_the_command_line_says_what_does_not_hold_now_and_what_there_is_not(configs: Path) -> None:
+    (configs / "routes.yaml").write_text(
+        """
+time_intervals:
+  - {name: always, ranges: [{timezone: UTC}]}
+sinks:
+  - {name: nvr, kind: hikvision, url: "http://127.0.0.1:9"}
+  - {name: screen, kind: stdout}
+route:
+  sinks: [nvr, screen]
+  routes:
+    - {match: [severity = info], mute: [always]}
+    - {match: ["camera =~ [/a-z]+_[0-9]"], active: [always], sinks: [screen]}
+"""
+    )
+    muted = run(configs, "routes", "test", "--label", "severity=info", "--label", "camera=x")
+    assert "not at this hour" in muted.stdout.splitlines()[0]
+    told = run(configs, "routes", "test", "--label", "severity=warning", "--label", "camera=gate_1")
+    assert told.stdout.splitlines() == ["screen (stdout) by route/1"]
+    system = run(configs, "routes", "test", "--label", "kind=system", "--label", "severity=critical")
+    assert system.stdout.splitlines() == ["screen (stdout) by route"], "nothing is moved for our own troubles"
+    wrong = run(configs, "routes", "test", "--label", "severity=high")
+    assert (wrong.exit_code, "expected one of info, warning, critical" in wrong.stderr) == (2, True)
+    checked = run(configs, "routes", "check")
+    assert "camera =~ [/a-z]+_[0-9] → screen" in checked.stdout, checked.output
+    (configs / "routes.yaml").unlink()
+    assert "(there is no" in run(configs, "routes", "check").stdout, "a misspelt folder shows"
+
+
 def test_the_command_line_checks_and_lists(configs: Path) -> None:
     checked = run(configs, "routes", "check")
     assert checked.exit_code == 0, checked.output
