@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from router.routing import Node, compile_routes, one_sink
 from router.sinks import Sink, known_sinks, one_line_sink, open_sink
+from router.targets import Allowed, allowed_of, names_target
 from runtime.configs import expand
 from runtime.settings import Settings
 from schemas.documents.cameras import Cameras
@@ -78,6 +79,8 @@ def load_router(settings: Settings, environ: Mapping[str, str], before: Configur
     problems = document.problems(file.name)
     tree, bad = compile_routes(document, file.name)
     problems += bad
+    allowed, bad = _allowed(document, file.name)
+    problems += bad
     sinks: list[Sink] = []
     warnings: list[Problem] = []
     digests: dict[str, bytes] = {}
@@ -86,13 +89,16 @@ def load_router(settings: Settings, environ: Mapping[str, str], before: Configur
     used = document.used_sinks()
     for number, entry in enumerate(document.sinks):
         place = f"{file.name}: sinks[{number}]"
-        written = _with_targets(entry, document.allowed_targets)
+        written = _with_targets(entry, None if bad else document.allowed_targets)
         try:
             sink = open_sink(written, place, environ)
         except BadDocument as found:
             problems += found.problems
             continue
         warnings += _plain_secrets(written, place)
+        for host in getattr(sink, "hosts", ()):
+            if not names_target(host, allowed):
+                problems.append(Problem(place, f"{host} is not in allowed_targets"))
         digests[sink.name] = _digest(written, environ)
         if before is not None and before.written.get(sink.name) == digests[sink.name]:
             sink = running.get(sink.name, sink)
@@ -121,6 +127,14 @@ def named_sink(settings: Settings, environ: Mapping[str, str], name: str) -> Sin
     if name not in known:
         raise BadDocument([Problem(ROUTES, f"there is no sink {name!r}; known: {', '.join(sorted(known)) or 'none'}")])
     return known[name]
+
+
+def _allowed(document: Routes, name: str) -> tuple[Allowed, list[Problem]]:
+    try:
+        return allowed_of(document.allowed_targets), []
+    except ValueError as error:
+        key, _, said = str(error).partition(": ")
+        return Allowed(), [Problem(f"{name}: {key}", said)]
 
 
 def _with_targets(entry: Mapping[str, Any], allowed: tuple[str, ...] | None) -> Mapping[str, Any]:

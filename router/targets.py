@@ -70,6 +70,14 @@ def wrong_host(host: str, allowed: Allowed) -> str | None:
     return "is not in allowed_targets"
 
 
+def names_target(host: str, allowed: Allowed) -> bool:
+    """Whether the list, where there is one, holds a host that is connected to without a look at its address: an address
+    lies in a listed network, a name is listed itself."""
+    address = literal(host)
+    listed = allowed.names_host(_name(host))
+    return not allowed.listed or listed or any(address is not None and address in each for each in allowed.networks)
+
+
 def wrong_address(host: str, address: Address, allowed: Allowed) -> str | None:
     """Why ``address``, to which the URL's host resolves, may not be reached, or None."""
     address = _plain(address)

@@ -126,7 +126,8 @@ class Sink(Protocol):
     A sink may have ``async def begin(self) -> None`` besides: called in its event loop before it is told anything, and
     again when a closed sink begins again. It starts work of its own (a sink that actuates turns off what a router that
     was killed left on) and waits for nothing outside. A sink may have ``alone: str``, too: in words, what no second
-    sink of a configuration may have.
+    sink of a configuration may have; and ``hosts: tuple[str, ...]``: where it connects, held against `allowed_targets`
+    as it is written (a kind with that key sees to it itself, and to the addresses).
     """
 
     kind: ClassVar[str]
@@ -197,7 +198,10 @@ def one_line_sink(alerting: AlertingSettings) -> Sink:
             written["allowed_targets"] = [host]  # whoever sets the one line wrote the target down
     if alerting.max_age_seconds is not None:
         written["max_age_seconds"] = alerting.max_age_seconds
-    return _opened(kind, written, place)
+    try:
+        return _opened(kind, written, place)
+    except BadDocument as bad:  # the place is that of the URL already
+        raise BadDocument([Problem(at.removesuffix(".url"), said) for at, said in bad.problems]) from None
 
 
 def _opened(kind: type[Sink], written: Mapping[str, Any], place: str) -> Sink:
@@ -206,7 +210,9 @@ def _opened(kind: type[Sink], written: Mapping[str, Any], place: str) -> Sink:
     except BadDocument as bad:
         raise BadDocument([Problem(at.replace(f"{place}: ", f"{place}."), said) for at, said in bad.problems]) from None
     except ValueError as error:
-        raise BadDocument([Problem(place, str(error))]) from None
+        key, colon, said = str(error).partition(": ")
+        of_key = bool(colon) and key.partition("[")[0] in kind.document.model_fields
+        raise BadDocument([Problem(f"{place}.{key}", said) if of_key else Problem(place, str(error))]) from None
 
 
 def _host(url: str) -> str | None:

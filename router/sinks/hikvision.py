@@ -5,6 +5,7 @@ for. See docs/sinks/hikvision.md; the parts are in `router.isapi`. Verified agai
 """
 
 from typing import ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
@@ -73,6 +74,11 @@ class Hikvision:
             if any(number < 1 for number in numbers.values()):
                 raise ValueError(f"{key}: a number below 1")
         return cls(document, address)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What it connects to."""
+        return (urlsplit(self._address.origin).hostname or "",)
 
     async def begin(self) -> None:
         """Turns off what a router that was killed may have left on."""

@@ -70,6 +70,12 @@ class Kafka:
                 raise ValueError(f"{key}: there is no such file")
         return cls(document)
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What it connects to first; the cluster names the others."""
+        servers = [each.strip().rpartition("://")[2] for each in self._cluster.bootstrap_servers.split(",")]
+        return tuple((each.rpartition(":")[0] or each).strip("[]") for each in servers)
+
     async def deliver(self, notice: Notice) -> Answer:
         """A record for each member, all acknowledged."""
         try:

@@ -68,6 +68,11 @@ class Mqtt:
                 raise ValueError(f"{key}: {wrong}")
         return cls(document, broker_of(document))
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What it connects to."""
+        return (self._broker.host,)
+
     async def begin(self) -> None:
         """Connects on its own: so that we are online before there is an alert."""
         if self._session is None:

@@ -113,6 +113,11 @@ class Redis:
             trusting(document.ca_file)
         return cls(document, server)
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What it connects to."""
+        return (self._server.host,)
+
     async def deliver(self, notice: Notice) -> Answer:
         """One round trip for all members."""
         if self._client is None:

@@ -122,7 +122,7 @@ class SystemAlerts(Document):
 class Routes(Document):
     """The whole of `routes.yaml`. ``sinks`` are checked by their kinds (`router.sinks`).
 
-    ``allowed_targets``: hosts and networks that sinks may reach; a sink may have a list of its own instead.
+    ``allowed_targets``: hosts and networks that sinks may reach; webhook and alertmanager may have lists of their own.
     ``system``: alerts about Backsight itself; without it there are none.
     """
 

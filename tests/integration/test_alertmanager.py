@@ -175,7 +175,7 @@ def test_no_label_holds_an_id_or_a_time_and_the_end_is_after_the_beginning() -> 
 
 @pytest.mark.parametrize("name", ["alertname", "", "1st", "a-b", "ñ"])
 def test_a_label_that_alertmanager_would_not_take_is_refused(name: str) -> None:
-    with pytest.raises(BadDocument, match=r"sinks\[0\]: labels: "):
+    with pytest.raises(BadDocument, match=r"sinks\[0\].labels: "):
         open_sink(
             {"name": "am", "kind": "alertmanager", "url": "http://127.0.0.1/", "labels": {name: "x"}}, "sinks[0]", {}
         )

@@ -139,7 +139,7 @@ def test_what_reaches_only_this_machine_is_refused(schema: str) -> None:
     ["", SECRET, f"pigeon://{SECRET}", f"http://{SECRET}/", f"json://a/{SECRET}, json://b/", f"json://[{SECRET}"],
 )
 def test_a_target_that_is_none_is_refused_and_never_repeated(target: str) -> None:
-    with pytest.raises(BadDocument, match=r"sinks\[0\]: target: ") as refused:
+    with pytest.raises(BadDocument, match=r"sinks\[0\].target: ") as refused:
         sink_to(target)
     assert SECRET not in str(refused.value)
 

@@ -91,12 +91,42 @@ def test_every_mistake_is_named_with_its_place_and_without_the_secret(configs: P
     assert places == [
         "routes.yaml: route.routes[0].match[0]",
         "routes.yaml: route.sinks",
-        "routes.yaml: sinks[0]",
+        "routes.yaml: sinks[0].url",
         "routes.yaml: sinks[1].kind",
         "routes.yaml: sinks[1].name",
         "routes.yaml: sinks[2].url",
     ]
     assert SECRET not in str(caught.value)
+
+
+def test_allowed_targets_hold_for_every_kind_that_connects_somewhere(configs: Path) -> None:
+    sinks = """
+sinks:
+  - {name: a, kind: webhook, url: "http://10.1.2.3/x"}
+  - {name: b, kind: mqtt, url: "mqtt://10.1.2.3"}
+  - {name: c, kind: redis, url: "redis://10.1.2.3"}
+  - {name: d, kind: hikvision, url: "http://10.1.2.3"}
+  - {name: e, kind: alertmanager, url: "http://10.1.2.3"}
+  - {name: f, kind: kafka, bootstrap_servers: "10.9.2.3:9092,[fd00::1]:9092", topic: t}
+route: {sinks: [a, b, c, d, e, f]}
+"""
+    (configs / "routes.yaml").write_text("allowed_targets: [desk.plant, 10.9.0.0/16]" + sinks)
+    with pytest.raises(BadDocument) as caught:
+        load(configs)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "routes.yaml: sinks[0].url: is 10.1.2.3, which is not in allowed_targets",
+        "routes.yaml: sinks[1]: 10.1.2.3 is not in allowed_targets",
+        "routes.yaml: sinks[2]: 10.1.2.3 is not in allowed_targets",
+        "routes.yaml: sinks[3]: 10.1.2.3 is not in allowed_targets",
+        "routes.yaml: sinks[4].url: is 10.1.2.3, which is not in allowed_targets",
+        "routes.yaml: sinks[5]: fd00::1 is not in allowed_targets",
+    ]
+    (configs / "routes.yaml").write_text("allowed_targets: [10.0.0.0/8, 'fd00::/8']" + sinks)
+    assert len(load(configs).sinks) == 6
+    (configs / "routes.yaml").write_text("allowed_targets: [10.0.0.0/8, 'https://x']" + sinks)
+    with pytest.raises(BadDocument) as caught:
+        load(configs)
+    assert [problem.place for problem in caught.value.problems] == ["routes.yaml: allowed_targets[1]"]
 
 
 def test_a_secret_in_the_file_itself_is_warned_of_and_not_shown(configs: Path) -> None:

@@ -69,7 +69,7 @@ async def test_without_secrets_nothing_is_signed():
 def test_a_secret_that_is_none_is_refused_with_its_place_and_never_repeated(secret):
     with pytest.raises(BadDocument) as refused:
         open_webhook(url="http://127.0.0.1:1/", secrets=[NEW, secret])
-    assert "sinks[0]: secrets[1]: expected whsec_" in str(refused.value)
+    assert "sinks[0].secrets[1]: expected whsec_" in str(refused.value)
     assert secret.removeprefix("whsec_") not in str(refused.value)
 
 
