@@ -106,7 +106,7 @@ def show(place: str, raw: bool, configs: Path, prefix: str) -> None:
     if raw:
         sys.stdout.buffer.write(letter.value or b"")
         return
-    for name, fact in _facts(letter).items():
+    for name, fact in {**_facts(letter), "put_away_at": in_words(letter.at), "settled": _fate(letter)}.items():
         if fact is not None:
             click.echo(f"{name:<14} {plain(fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False))}")
     for name, content in letter.headers:
@@ -244,7 +244,11 @@ def _by_sink(letters: Sequence[Letter], *, strict: bool) -> dict[str, list[Lette
 
 
 def _waiting(settings: Settings, places: Sequence[str], meant: dict[str, Any], *, values: bool = True) -> list[Letter]:
-    return [each for each in _read(settings, places, meant, values=values) if each.settled is None]
+    found = _read(settings, places, meant, values=values)
+    for letter in found if places else ():
+        if letter.settled is not None:
+            click.echo(f"{letter.name}: {plain(_fate(letter) or '')}", err=True)
+    return [each for each in found if each.settled is None]
 
 
 def _read(settings: Settings, places: Sequence[str], meant: dict[str, Any], *, values: bool = True) -> list[Letter]:
@@ -313,6 +317,14 @@ def _facts(letter: Letter) -> dict[str, Any]:
         "cut_from_bytes": letter.cut_from_bytes,
         "settled": None if letter.settled is None else msgspec.to_builtins(letter.settled),
     }
+
+
+def _fate(letter: Letter) -> str | None:
+    """What was decided about it, in words."""
+    if letter.settled is None:
+        return None
+    comment = f": {letter.settled.comment}" if letter.settled.comment else ""
+    return f"{letter.settled.verdict} by {letter.settled.by}, {in_words(letter.settled.at)}{comment}"
 
 
 def _origin(letter: Letter) -> str:

@@ -81,6 +81,8 @@ def report(capabilities: Capabilities, replies: dict[str, Reply], states: dict[i
     if known.actions:
         others = f"; then {', '.join(known.actions[1:])}" if known.actions[1:] else ""
         lines.append(f"`action: auto` would use {known.actions[0]}{others}")
+    elif not any(reply.status for reply in replies.values()):
+        lines.append("the device was not reached: is the address right, and may this machine reach it?")
     else:
         lines.append("the sink cannot work with this device as this user")
     return "\n".join(lines)

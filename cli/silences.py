@@ -59,17 +59,31 @@ def add(
     try:
         if (lasts is None) == (until is None):
             raise BadSilence("a silence needs an end: --for 2h or --until INSTANT (one of them)")
-        starts_at = instant(begins, now)
-        ends_at = instant(until, now) if until is not None else starts_at + now - instant(f"-{lasts}", now)
+        starts_at = _instant("--from", begins, now)
+        ends_at = starts_at + _lasts(lasts, now) if lasts is not None else _instant("--until", until or "", now)
         silence = new_silence(matchers, starts_at=starts_at, ends_at=ends_at, author=author, comment=comment, now=now)
         publish_silence(settings.kafka, settings.prefix, silence)
-    except (BadSilence, BadInstant) as bad:
+    except BadSilence as bad:
         click.echo(f"error: {bad}", err=True)
         sys.exit(EXIT_CONFIG)
     except BrokerUnreachable as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_BROKER)
     click.echo(f"{silence.silence_id} from {in_words(silence.starts_at)} to {in_words(silence.ends_at)}")
+
+
+def _instant(option: str, text: str, now: int) -> int:
+    try:
+        return instant(text, now)
+    except BadInstant as bad:
+        raise BadSilence(f"{option}: {bad}") from None
+
+
+def _lasts(text: str, now: int) -> int:
+    try:
+        return now - instant(f"-{text.strip()}", now)
+    except BadInstant:
+        raise BadSilence(f"--for: {text!r} is no length of time; expected 30m, 2h, 1d (s, m, h, d, w)") from None
 
 
 @silences.command("list")

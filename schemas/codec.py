@@ -39,6 +39,11 @@ def schema_header(message: type[msgspec.Struct]) -> tuple[str, bytes]:
     return ("schema", SCHEMAS[message].encode())
 
 
+def _shown(found: bytes | str | None) -> str:
+    text = found.decode(errors="replace") if isinstance(found, bytes) else found
+    return "no header schema" if text is None else text[:100]
+
+
 def decode(message: type[Message], value: bytes | None, headers: Headers | None = None) -> Message:
     """The value as a message.
 
@@ -49,7 +54,7 @@ def decode(message: type[Message], value: bytes | None, headers: Headers | None 
     if headers is not None:
         found = dict(headers).get("schema")
         if found != SCHEMAS[message].encode():
-            raise Undecodable("unknown_schema", f"expected {SCHEMAS[message]}, found {found!r}")
+            raise Undecodable("unknown_schema", f"expected {SCHEMAS[message]}, found {_shown(found)}")
     if not value:
         raise Undecodable("empty")
     try:

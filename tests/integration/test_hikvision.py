@@ -448,6 +448,8 @@ async def test_probe_reports_what_a_device_can_do_and_nothing_private():
         assert "refused the login, 4 tries left" in said
         assert nvr.wrong_logins == 1
     assert (await asyncio.to_thread(probe, "ftp://host"))[0] == 2
+    code, said = await asyncio.to_thread(probe, "http://127.0.0.1:1")
+    assert (code, "the device was not reached" in said) == (1, True)
 
 
 # The router itself

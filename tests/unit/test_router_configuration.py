@@ -203,3 +203,19 @@ def test_a_test_alert_goes_through_the_sink_for_real(configs: Path) -> None:
     assert "desk: test alert opened: unreachable" in nobody.stderr
     assert SECRET not in nobody.output
     assert run(configs, "sinks", "test", "pigeon").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--for", "2x"], "--for: '2x' is no length of time; expected 30m, 2h, 1d"),
+        (["--for", "-2h"], "--for: '-2h' is no length of time"),
+        (["--for", "1h", "--from", "soon"], "--from: 'soon' is no instant"),
+        (["--until", "soon"], "--until: 'soon' is no instant"),
+        (["--until", "-2h"], "in the future"),
+        ([], "a silence needs an end"),
+    ],
+)
+def test_a_silence_that_cannot_be_meant_says_which_option(configs: Path, options: list[str], said: str) -> None:
+    refused = run(configs, "silences", "add", "--match", "camera = a", "--comment", "x", *options)
+    assert (refused.exit_code, said in refused.stderr) == (2, True), refused.stderr
