@@ -7,13 +7,17 @@ stopped: after the deadline the message may still be delivered, and is told agai
 
 import asyncio
 import importlib
+import time
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import Field, SecretStr
 
+from router.posting import trusting
 from router.retry import ACCEPTED, Answer
 from router.sinks import Notice, iso
 from schemas.documents.routes import SinkDocument
@@ -22,17 +26,28 @@ from schemas.messages import Alert, Severity
 DENIED: Final = frozenset({"dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows", "file"})
 """Schemas that reach this machine instead of somebody, and would answer that it went well."""
 
+MOST_PICTURES: Final = 3
+"""Of several alerts in company as many are attached; the rest are links."""
+MAX_PICTURE_BYTES: Final = 8 * 1024 * 1024
+PICTURE_SECONDS: Final = 5.0
+AGAIN_SECONDS: Final = 0.25
+"""A picture is kept some hundredths of a second after its alert, so the first look may be too early."""
+
 _TYPES: Final[dict[Severity, str]] = {"critical": "failure", "warning": "warning", "info": "info"}
 
 
 class AppriseDocument(SinkDocument):
-    """The Apprise URL of one destination. It holds its tokens: it is never shown."""
+    """The Apprise URL of one destination. It holds its tokens: it is never shown.
+
+    ``attach``: the picture of an alert that opened is attached, where the service takes one and alerts carry links.
+    """
 
     kind: Literal["apprise"]
     target: SecretStr
     max_age_seconds: float = Field(default=72 * 3600.0, gt=0)
     timeout_seconds: float = Field(default=30.0, gt=0, le=300, description="for a whole attempt")
     lanes: int = Field(default=2, ge=1, le=16, description="attempts under way at once, each in a thread")
+    attach: bool = True
 
 
 class Apprise:
@@ -49,6 +64,8 @@ class Apprise:
         self.deadline_seconds = document.timeout_seconds
         self.max_age_seconds: float | None = document.max_age_seconds
         self._service = service_of(document.target.get_secret_value())
+        self._attaches = document.attach and self._service[0].attachment_support
+        self._trusted = trusting()
         self._threads: ThreadPoolExecutor | None = None
 
     @classmethod
@@ -63,7 +80,8 @@ class Apprise:
         title, text = words(notice)
         severity: Severity = min((member.alert.severity for member in notice.members), key=list(_TYPES).index)
         kind = "success" if notice.kind == "alert.resolved" else _TYPES[severity]
-        telling = asyncio.get_running_loop().run_in_executor(self._threads, self._tell, title, text, kind)
+        pictures = await self._pictures(notice) if self._attaches else []
+        telling = asyncio.get_running_loop().run_in_executor(self._threads, self._tell, title, text, kind, pictures)
         return await telling
 
     async def close(self) -> None:
@@ -72,12 +90,50 @@ class Apprise:
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def _tell(self, title: str, text: str, kind: str) -> Answer:
+    async def _pictures(self, notice: Notice) -> list[tuple[str, bytes]]:
+        """Name and JPEG of what opened. One that is not to be had in time holds up no message: it has the link."""
+        wanted = [each for each in notice.members if each.alert.phase == "opened" and each.evidence_url is not None]
+        if not wanted:
+            return []
+        found: list[tuple[str, bytes]] = []
+        until = time.monotonic() + min(PICTURE_SECONDS, self.deadline_seconds / 3)
+        async with httpx.AsyncClient(verify=self._trusted, trust_env=False, follow_redirects=False) as client:
+            for each in wanted[:MOST_PICTURES]:
+                picture = await _picture(client, each.evidence_url or "", until)
+                if picture is not None:
+                    found.append((f"{each.alert.alert_id}.jpg", picture))
+        return found
+
+    def _tell(self, title: str, text: str, kind: str, pictures: Sequence[tuple[str, bytes]]) -> Answer:
         try:
-            told = self._service.notify(body=text, title=title, notify_type=kind, body_format="text")
+            memory = importlib.import_module("apprise.attachment.memory").AttachMemory
+            attached = [memory(content=content, name=name, mimetype="image/jpeg") for name, content in pictures]
+            told = self._service.notify(
+                body=text, title=title, notify_type=kind, body_format="text", attach=attached or None
+            )
         except Exception as error:  # a plugin's mistake, and its text may hold the target
             return Answer("later", "broken", f"{type(error).__name__} in Apprise")
         return ACCEPTED if told else Answer("later", "broken", "Apprise could not deliver it")
+
+
+async def _picture(client: httpx.AsyncClient, link: str, until: float) -> bytes | None:
+    """What the link leads to, or None: not there by ``until`` (monotonic seconds), too large, or no picture."""
+    while (left := until - time.monotonic()) > 0:
+        try:
+            async with asyncio.timeout(left), client.stream("GET", link) as response:
+                content = b""
+                async for piece in response.aiter_bytes():
+                    content += piece
+                    if len(content) > MAX_PICTURE_BYTES:
+                        return None
+                if response.status_code == 200:
+                    return content if response.headers.get("content-type") == "image/jpeg" else None
+                if response.status_code not in (404, 503):
+                    return None  # 404 and 503: not kept yet
+        except (httpx.HTTPError, httpx.InvalidURL, OSError):  # a TimeoutError, too
+            return None
+        await asyncio.sleep(AGAIN_SECONDS)
+    return None
 
 
 def service_of(target: str) -> Any:
@@ -85,7 +141,7 @@ def service_of(target: str) -> Any:
     try:
         apprise = importlib.import_module("apprise")
     except ImportError:
-        raise ValueError("needs Apprise, which is not installed: pip install 'backsight[notify]'") from None
+        raise ValueError("needs Apprise, which is not installed: pip install 'apprise>=2.2,<3'") from None
     try:
         schema = urlsplit(target).scheme.lower()
     except ValueError:

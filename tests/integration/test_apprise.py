@@ -3,6 +3,9 @@
 import asyncio
 import sys
 import threading
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
 
 import msgspec
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from router.lanes import Ended, Lanes
 from router.retry import ACCEPTED, RetryPolicy
 from router.sinks import Notice, Sink, open_sink
-from router.sinks.apprise import DENIED, words
+from router.sinks.apprise import DENIED, MAX_PICTURE_BYTES, words
 from schemas.codec import encode
 from schemas.messages import Alert
 from schemas.problems import BadDocument
@@ -77,6 +80,75 @@ async def test_a_mail_arrives_with_its_text_as_it_is() -> None:
     assert body is not None
     assert f"alert {opened().alert_id}" in body.get_content()
     assert "camera cam_nave3_hornos, ROI loading_zone, site north" in body.get_content()
+
+
+class Pictures:
+    """Serves `/evidence.jpg`: 404 until it was asked for ``late`` times, then ``status`` with ``content``."""
+
+    def __init__(self, content: bytes = b"\xff\xd8 a picture", *, late: int = 0, status: int = 200) -> None:
+        self.asked = 0
+        pictures = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                pictures.asked += 1
+                found = status if pictures.asked > late else 404
+                self.send_response(found)
+                self.send_header("content-type", "image/jpeg")
+                self.end_headers()
+                self.wfile.write(content if found == 200 else b"")
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.link = f"http://127.0.0.1:{self._server.server_port}/evidence.jpg?signature=0f"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+async def mailed(told: Notice, **entry: object) -> EmailMessage:
+    with MailReceiver() as server:
+        sink = sink_to(f"mailto://127.0.0.1:{server.port}/desk@plant.example?from=yard@plant.example", **entry)
+        assert await sink.deliver(told) == ACCEPTED
+        await sink.close()
+        (mail,) = server.wait_for(1)
+    return mail
+
+
+def attachments(mail: EmailMessage) -> list[tuple[str | None, bytes]]:
+    return [(each.get_filename(), each.get_content()) for each in mail.iter_attachments()]
+
+
+async def test_the_picture_of_what_opened_is_attached_as_soon_as_it_is_kept() -> None:
+    alert = opened()
+    with Pictures(late=1) as pictures:
+        linked = msgspec.structs.replace(notice(alert), evidence_url=pictures.link)
+        mail = await mailed(linked)
+        assert attachments(mail) == [(f"{alert.alert_id}.jpg", b"\xff\xd8 a picture")]
+        assert pictures.asked == 2
+        over = msgspec.structs.replace(notice(resolved(alert)), evidence_url=pictures.link)
+        assert attachments(await mailed(over)) == [], "what ends was seen when it began"
+        assert attachments(await mailed(linked, attach=False)) == []
+        assert pictures.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "habit"),
+    [(b"x", {"status": 403}), (b"x", {"late": 10**6}), (b"x" * (MAX_PICTURE_BYTES + 1), {})],
+)
+async def test_a_picture_that_is_not_to_be_had_holds_up_no_message(content: bytes, habit: dict[str, int]) -> None:
+    with Pictures(content, **habit) as pictures:
+        mail = await mailed(msgspec.structs.replace(notice(opened()), evidence_url=pictures.link), timeout_seconds=3)
+    body = mail.get_body(("plain", "html"))
+    assert body is not None
+    assert "signature=0f" in body.get_content(), "the link is told all the same"
+    assert attachments(mail) == []
 
 
 async def test_a_mail_server_that_refuses_is_tried_again_later() -> None:
@@ -146,7 +218,7 @@ def test_a_target_that_is_none_is_refused_and_never_repeated(target: str) -> Non
 
 def test_without_apprise_the_sink_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(BadDocument, match=r"needs Apprise, which is not installed: pip install 'backsight\[notify\]'"):
+    with pytest.raises(BadDocument, match=r"needs Apprise, which is not installed: pip install 'apprise>=2.2,<3'"):
         sink_to("json://127.0.0.1/")
 
 
