@@ -47,7 +47,9 @@ def check_folder(configs: Path, environ: dict[str, str]) -> Checked:
 @config.command()
 @configs_option
 def check(configs: Path) -> None:
-    """Say every mistake and every doubt in the documents at once, each with its place.
+    """Say every mistake and every doubt in cameras.yaml, rois.yaml and services.yaml at once, each with its place.
+
+    routes.yaml, whose secrets the router alone has, is checked by `backsight routes check`.
 
     Exit code 0: sound (warnings may remain), 2: not.
     """

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +23,9 @@ from schemas.problems import BadDocument, Problem
 
 ROUTES = "routes.yaml"
 CAMERAS = "cameras.yaml"
+
+_TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_=-]{20,}")
+"""A step of a path that looks like a token, as chats have them in the URLs of their webhooks."""
 
 
 class Configuration(NamedTuple):
@@ -182,4 +186,4 @@ def _url_holds_secret(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return bool(parts.password or parts.query)
+    return bool(parts.password or parts.query or any(map(_TOKEN.fullmatch, parts.path.split("/"))))

@@ -137,6 +137,23 @@ def test_a_secret_in_the_file_itself_is_warned_of_and_not_shown(configs: Path) -
     assert SECRET not in "".join(warnings)
 
 
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("https://desk.example/hook", False),
+        ("https://desk.example/v1/alerts/of-the-north-eastern-yard", False),
+        ("https://hooks.example/services/T0ABCDEFG/B0ABCDEFG/a1B2c3D4e5F6g7H8i9J0k1L2", True),
+        ("https://desk.example/hook?token=x", True),
+        ("https://desk.example/${TOKEN}/a1B2c3D4e5F6g7H8i9J0k1L2", False),
+    ],
+)
+def test_a_token_in_a_url_is_warned_of(configs: Path, url: str, warned: bool) -> None:
+    (configs / "routes.yaml").write_text(f"sinks: [{{name: a, kind: webhook, url: '{url}'}}]\nroute: {{sinks: [a]}}\n")
+    said = [str(each) for each in load(configs, TOKEN="x").warnings]
+    assert any("holds a secret in plain text" in each for each in said) is warned
+    assert "a1B2" not in "".join(said)
+
+
 def run(configs: Path, *arguments: str, **environ: str) -> Result:
     return CliRunner().invoke(main, [*arguments, "--configs", str(configs)], env={"DESK_PASSWORD": SECRET, **environ})
 
