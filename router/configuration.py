@@ -79,7 +79,11 @@ def load_router(settings: Settings, environ: Mapping[str, str], before: Configur
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadDocument([Problem(file.name, f"cannot be read ({type(error).__name__})")]) from None
-    document = read_document(Routes, read_yaml(text, file.name), file.name)
+    values = read_yaml(text, file.name)
+    try:
+        document = read_document(Routes, values, file.name)
+    except BadDocument as found:
+        raise BadDocument([*found.problems, *_wrong_sinks(values, file.name, environ)]) from None
     problems = document.problems(file.name)
     tree, bad = compile_routes(document, file.name)
     problems += bad
@@ -131,6 +135,19 @@ def named_sink(settings: Settings, environ: Mapping[str, str], name: str) -> Sin
     if name not in known:
         raise BadDocument([Problem(ROUTES, f"there is no sink {name!r}; known: {', '.join(sorted(known)) or 'none'}")])
     return known[name]
+
+
+def _wrong_sinks(values: Any, name: str, environ: Mapping[str, str]) -> list[Problem]:
+    """The mistakes in the entries of sinks, where the document around them does not check either."""
+    entries = values.get("sinks") if isinstance(values, dict) else None
+    problems: list[Problem] = []
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, dict):
+            try:
+                open_sink(entry, f"{name}: sinks[{number}]", environ)
+            except BadDocument as bad:
+                problems += bad.problems
+    return problems
 
 
 def _allowed(document: Routes, name: str) -> tuple[Allowed, list[Problem]]:

@@ -99,6 +99,22 @@ def test_every_mistake_is_named_with_its_place_and_without_the_secret(configs: P
     assert SECRET not in str(caught.value)
 
 
+def test_a_wrong_tree_hides_no_wrong_sink(configs: Path) -> None:
+    (configs / "routes.yaml").write_text(
+        "sinks: [{name: a, kind: stdout, colour: red}, 3]\nroute: {sinks: [a], repeat_interval: 4h}\n"
+    )
+    with pytest.raises(BadDocument) as caught:
+        load(configs)
+    assert sorted(problem.place for problem in caught.value.problems) == [
+        "routes.yaml: route.repeat_interval",
+        "routes.yaml: sinks[0].colour",
+        "routes.yaml: sinks[1]",
+    ]
+    (configs / "routes.yaml").write_text("sinks: {a: {kind: stdout}}\nroute: [a]\n")
+    with pytest.raises(BadDocument, match=r"sinks: expected a list"):
+        load(configs)
+
+
 def test_allowed_targets_hold_for_every_kind_that_connects_somewhere(configs: Path) -> None:
     sinks = """
 sinks:
