@@ -208,7 +208,12 @@ class Lanes:
         self._breaker_changed = asyncio.Event()
         self._show(state)
         if state == "disabled":
-            log.error("sink_disabled", sink=self._sink.name, reason=answer.reason, until="the router begins again")
+            log.error(
+                "sink_disabled",
+                sink=self._sink.name,
+                reason=answer.reason,
+                until="its entry changes or it begins again",
+            )
         elif state == "closed":
             log.info("breaker_closed", sink=self._sink.name)
         elif before.state == "closed":

@@ -30,13 +30,13 @@ from runtime.tracing import Tracing, traceparent_of
 from schemas.codec import decode
 from schemas.messages import Alert, Delivery, Outcome
 from schemas.problems import Undecodable
-from schemas.topics import DELIVERIES
+from schemas.topics import DAY, DELIVERIES
 
 UNDECODABLE_IN_A_ROW: Final = 100
 """As many undecodable alerts one after the other are our fault, not theirs: a newer schema, or the wrong topic."""
 CLOSE_SECONDS: Final = 2.0
-RECORD_MS: Final = DELIVERIES.retention_ms or 0
-"""How far back `deliveries` knows what was told."""
+RECORD_MS: Final = (DELIVERIES.retention_ms or 0) - DAY
+"""How far back `deliveries` surely knows what was told: less a day, since clocks differ and segments go as a whole."""
 
 log = get_logger(__name__)
 
