@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from evidence.drawing import evidence_picture
+from evidence.drawing import _rows, evidence_picture
 from evidence.keeping import evidence_of, keep, roi_in
 from evidence.layout import is_ours, path_of
 from evidence.store import Account, EvidenceStore
 from evidence.telling import anchor_point, caption
 from evidence.trouble import Trouble
-from inference.annotate import AMBER, RED
+from inference.annotate import AMBER, RED, fits
 from rules.kinds import PictureSize
 from runtime.frame_records import Frame
 from runtime.store import StoreTrouble
@@ -84,6 +84,32 @@ def test_the_words_stand_under_the_picture_and_hide_nothing_of_it():
     strip = picture[364:]
     assert (strip > 200).any(), "letters"
     assert np.median(strip) < 60, "on a dark ground"
+
+
+@pytest.mark.parametrize(("width", "more"), [(160, 4), (320, 2), (640, 1)])
+def test_long_names_make_more_lines_and_no_smaller_letters(width, more):
+    name = "zona_de_carga_numero_3_muelle_exterior_junto_a_la_bascula_norte"
+    rows = [drawn(structs.replace(ALERT, camera_id=each, roi=each), width=width).shape[0] for each in ("c", name)]
+    assert rows[1] >= rows[0] + more * 15, "letters of 11 pixels"
+
+
+def test_a_line_is_broken_between_its_parts_and_nothing_of_it_is_lost():
+    line = "critical · " + "x" * 80 + " · object 87%"
+    broken = _rows(line, 11, 300)
+    assert broken[0] == "critical"
+    assert all(fits(row, 11, 300) == len(row) for row in broken)
+    assert "".join(broken).replace(" · ", "") == line.replace(" · ", "")
+    assert _rows("critical · gate", 11, 300) == ["critical · gate"]
+
+
+@pytest.mark.parametrize("box", [(0.3, 0.5, 0.6, 1.0), (0.9, 0.5, 1.0, 1.0), (0.0, 0.5, 0.0, 1.0)])
+def test_the_anchor_is_whole_also_where_the_picture_ends(box):
+    alert = structs.replace(ALERT, evidence=structs.replace(ALERT.evidence, box=box))
+    foot = drawn(alert, roi(anchors={"object": "bottom_center"}))[340:360].astype(int)
+    x = min(639, round((box[0] + box[2]) * 320))
+    ring = foot[:, max(0, x - 12) : x + 12].min(axis=-1) > 190
+    assert ring.any(axis=1).sum() >= 3
+    assert ring[-3:].any(), "below the point too"
 
 
 def test_what_when_where_and_by_which_rules_is_said():
