@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cli.config import check_folder
 from cli.options import read_settings, refuse
+from cli.up import told_sinks
 from demos.yard_demo import CAMERAS, YardDemo, yards_of
 from router.sinks.stdout import readable_line
 from runtime.broker.ports import is_free, pick_free
@@ -25,6 +26,7 @@ OWN = (
     "ALERTING_PROTOCOL",
     "ALERTING_WEBHOOK_URL",
     "PICTURE_MEMORY_URL",
+    "EVIDENCE_URL",
     "BACKSIGHT_PREFIX",
 )
 
@@ -57,6 +59,7 @@ def demo(duration: float, cameras: int, seed: int, keep: bool, rtsp: bool | None
         checked = check_folder(scene.configs, environ)
         if checked.problems:
             refuse(checked.problems)
+        assert checked.settings is not None, "documents that check"
         show = None
         if sys.stdout.isatty():
 
@@ -71,6 +74,7 @@ def demo(duration: float, cameras: int, seed: int, keep: bool, rtsp: bool | None
             data=folder,
             checked=checked,
             environ=environ,
+            sinks=told_sinks(checked.settings, environ),
             prefix=prefix,
             duration=duration,
             broker_port=0,

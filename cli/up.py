@@ -1,6 +1,8 @@
 """`backsight up`: the main job on one machine."""
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,10 +11,13 @@ from rich.console import Console
 
 from cli.config import check_folder
 from cli.options import configs_option, prefix_option, read_settings, refuse, warn
+from router.configuration import load_router
 from runtime.lifecycle import stop_on_signals
 from runtime.pipeline.run import UpOptions, run_up
+from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.messages import Alert
+from schemas.problems import BadDocument
 
 
 @click.command()
@@ -32,9 +37,9 @@ def up(configs: Path, prefix: str, duration: float | None, data: Path, kafka_por
     """Run every stage on this machine with your cameras, ROIs and model.
 
     Starts a local Kafka unless KAFKA_BOOTSTRAP_SERVERS is set, checks the configuration, creates the topics, publishes
-    the ROIs, and runs ingest, inference, rules, router and the API, each as a process of its own. A stage that dies is
-    reported and started again. Alerts are printed on stdout, as JSON lines when it is piped; everything else goes to
-    stderr and to DATA/logs.
+    the ROIs, and runs ingest, inference, rules, router, evidence and API, each as a process of its own. A stage that
+    dies is reported and started again. Alerts are printed on stdout, as JSON lines when it is piped; everything else
+    goes to stderr and to DATA/logs.
 
     Ends on Ctrl-C, after --duration, or when every source is a file that has ended (everything read is judged and
     delivered first).
@@ -47,6 +52,10 @@ def up(configs: Path, prefix: str, duration: float | None, data: Path, kafka_por
     if not checked.cameras:
         click.echo(f"error: {configs}/cameras.yaml has no enabled camera", err=True)
         sys.exit(2)
+    try:
+        sinks = told_sinks(settings, environ)
+    except BadDocument as bad:
+        refuse(bad.problems)
     name = settings.prefix
     if not name and any(not each.camera.realtime for each in checked.cameras):
         # A file played fast has times of its own; among live topics it would be late or far ahead.
@@ -66,6 +75,7 @@ def up(configs: Path, prefix: str, duration: float | None, data: Path, kafka_por
         data=data,
         checked=checked,
         environ=environ,
+        sinks=sinks,
         prefix=name,
         duration=duration,
         broker_port=kafka_port,
@@ -73,3 +83,19 @@ def up(configs: Path, prefix: str, duration: float | None, data: Path, kafka_por
         show_alert=show,
     )
     sys.exit(run_up(options, stop_on_signals()))
+
+
+def told_sinks(settings: Settings, environ: Mapping[str, str]) -> Callable[[], Sequence[str]]:
+    """Answers, whenever asked, the names of the sinks that the router tells. Raises `BadDocument` at once.
+
+    As the router does, it stays with what was where `routes.yaml` was changed and does not check.
+    """
+    known = load_router(settings, environ)
+
+    def names() -> Sequence[str]:
+        nonlocal known
+        with suppress(BadDocument):
+            known = load_router(settings, environ, known)
+        return [sink.name for sink in known.sinks]
+
+    return names

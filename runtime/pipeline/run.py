@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from runtime.broker.ports import is_free
 from runtime.configs import Checked
 from runtime.kafka import BrokerUnreachable, admin, wait_for_broker
 from runtime.lifecycle import EXIT_BROKER, EXIT_FAULT, EXIT_OK, Stop
-from runtime.pipeline.drain import Stalled, await_group
+from runtime.pipeline.drain import IDLE_SECONDS, Stalled, await_group
 from runtime.pipeline.figures import Figures, as_table, scrape, summarise
 from runtime.pipeline.processes import StageProcess
 from runtime.pipeline.warnings import LogWarnings
@@ -38,13 +38,15 @@ class UpOptions:
 
     ``duration`` None: until Ctrl-C or the end of every file. ``broker_port`` None: 9092, or a free one where that is
     taken. ``show_alert`` gets each line the router prints; None lets them pass to our own stdout untouched.
-    ``on_started`` and ``before_end`` are called with the cluster's settings (the demo reads its topics there).
+    ``sinks`` names those that are told; it is asked at the end. ``on_started`` and ``before_end`` are called with the
+    cluster's settings (the demo reads its topics there).
     """
 
     configs: Path
     data: Path
     checked: Checked
     environ: Mapping[str, str]
+    sinks: Callable[[], Sequence[str]]
     prefix: str = ""
     duration: float | None = None
     broker_port: int | None = None
@@ -222,8 +224,8 @@ def _drain(options: UpOptions, kafka: KafkaSettings, stages: Mapping[str, StageP
     steps = (
         (FRAMES, "inference"),
         (DETECTIONS, "rules"),
-        (ALERTS, f"router.{_sink(options)}"),
         (ALERTS, "evidence"),
+        *((ALERTS, f"router.{sink}") for sink in options.sinks()),
     )
     codes: list[int] = []
 
@@ -235,6 +237,7 @@ def _drain(options: UpOptions, kafka: KafkaSettings, stages: Mapping[str, StageP
                 codes.append(code)
         return stop.wait(seconds) or bool(codes)
 
+    stalled: list[str] = []
     for topic, group in steps:
         try:
             done = await_group(
@@ -242,19 +245,18 @@ def _drain(options: UpOptions, kafka: KafkaSettings, stages: Mapping[str, StageP
                 topic.full_name(options.prefix),
                 options.prefix + group,
                 told_to_stop=told_to_stop,
+                # Sinks work beside one another: the next had as long as the one that was waited for.
+                idle_seconds=LOOK_SECONDS if stalled else IDLE_SECONDS,
             )
-        except Stalled as stalled:
-            options.console.print(f"[red]error:[/] {stalled}")
+        except Stalled as why:
+            options.console.print(f"[red]error:[/] {why}", soft_wrap=True)
+            stalled.append(group)
+            if topic is ALERTS:
+                continue  # a sink that is away keeps no other from being waited for
             return EXIT_FAULT
         if not done:
             return codes[0] if codes else EXIT_OK
-    return EXIT_OK
-
-
-def _sink(options: UpOptions) -> str:
-    settings = options.checked.settings
-    assert settings is not None, "run_up is called with documents that check"
-    return settings.services.alerting.protocol
+    return EXIT_FAULT if stalled else EXIT_OK
 
 
 class _AlertPipe:

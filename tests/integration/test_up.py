@@ -2,16 +2,26 @@
 
 import contextlib
 import signal
+from io import StringIO
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
+from rich.console import Console
 
 from demos.yard import Yard
 from demos.yard.clip import write_clip
 from runtime.broker.ports import is_free, pick_free
-from tests.support.pipeline import Up, environment, running, until
+from runtime.configs import Checked
+from runtime.lifecycle import EXIT_FAULT, Stop
+from runtime.pipeline import run
+from runtime.pipeline.drain import Stalled
+from runtime.pipeline.processes import StageProcess
+from runtime.pipeline.run import UpOptions
+from runtime.settings import KafkaSettings, load_settings
+from schemas.documents.rois import Rois
+from tests.support.pipeline import Up, environment, records, running, until
 
 pytestmark = pytest.mark.kafka
 
@@ -85,6 +95,62 @@ def test_a_wrong_configuration_is_said_whole_and_starts_nothing(tmp_path: Path, 
     assert "REDIS_URL is set but not used" in said
     assert "s3cretX" not in said
     assert not data.exists()
+
+
+def test_routes_that_do_not_check_are_said_with_their_place_and_start_nothing(tmp_path: Path, configs: Path) -> None:
+    (configs / "routes.yaml").write_text("sinks: []\nroute: {sinks: [desk]}\n")
+    data = tmp_path / "data"
+    with running(["up", "--configs", str(configs), "--data", str(data)], environment(None), tmp_path / "out") as up:
+        assert up.wait(30) == 2
+        assert "routes.yaml: route.sinks" in up.stderr
+    assert not data.exists()
+
+
+@pytest.mark.slow
+def test_what_every_sink_of_the_routes_takes_is_waited_for_when_files_have_ended(
+    tmp_path: Path, bootstrap: str, prefix: str, configs: Path
+) -> None:
+    write_clip(tmp_path / "gate.mp4", Yard(seed=801, camera="yard_gate"), 6, fps=5, start_ms=8_000)
+    camera = {"id": "yard_gate", "url": str(tmp_path / "gate.mp4")}
+    (configs / "cameras.yaml").write_text(yaml.safe_dump({"cameras": [camera]}))
+    told = [tmp_path / "desk.jsonl", tmp_path / "gate.jsonl"]
+    sinks = [{"name": path.stem, "kind": "file", "path": str(path)} for path in told]
+    tree = {"sinks": ["desk", "gate"]}
+    (configs / "routes.yaml").write_text(yaml.safe_dump({"sinks": sinks, "route": tree}))
+    arguments = ["up", "--configs", str(configs), "--data", str(tmp_path / "data"), "--prefix", prefix, "--no-api"]
+    with running(arguments, environment(bootstrap), tmp_path / "out") as up:
+        assert up.wait(90) == 0, up.logs(tmp_path / "data")
+    opened = {
+        each.value.split(b'"alert_id":"')[1][:36].decode()
+        for each in records(bootstrap, f"{prefix}alerts")
+        if b'"phase":"opened"' in each.value
+    }
+    assert opened, "the clip has an alert"
+    for path in told:
+        assert all(alert in path.read_text() for alert in opened)
+
+
+def test_a_sink_that_is_away_is_named_and_keeps_no_other_from_being_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[tuple[str, float]] = []
+
+    def await_group(_kafka: object, _topic: str, group: str, *, told_to_stop: object, idle_seconds: float) -> bool:
+        waited.append((group, idle_seconds))
+        if group in ("p.router.desk", "p.router.gate"):
+            raise Stalled(f"{group} made no progress")
+        return True
+
+    monkeypatch.setattr(run, "await_group", await_group)
+    said = Console(file=StringIO(), width=200)
+    checked = Checked([], [], (), Rois(), load_settings(tmp_path, {}))
+    options = UpOptions(tmp_path, tmp_path, checked, {}, lambda: ["desk", "gate", "lamp"], prefix="p.", console=said)
+    ingest = StageProcess("ingest", [], {}, tmp_path / "log")
+    assert run._drain(options, KafkaSettings(), {"ingest": ingest}, Stop()) == EXIT_FAULT
+    groups = ["inference", "rules", "evidence", "router.desk", "router.gate", "router.lamp"]
+    assert [group for group, _ in waited] == [f"p.{group}" for group in groups]
+    assert [seconds < 1 for _, seconds in waited] == [False, False, False, False, True, True], "a minute, once"
+    assert said.file.getvalue().count("error:") == 2  # type: ignore[attr-defined]
 
 
 def test_a_cluster_that_is_not_there_is_said(tmp_path: Path, configs: Path) -> None:

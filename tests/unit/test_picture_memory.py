@@ -345,6 +345,6 @@ def test_up_keeps_pictures_beside_its_other_data_unless_told_where(
     tmp_path: Path, environ: dict[str, str], own: bool
 ) -> None:
     checked = Checked([], [], (), Rois(), load_settings(tmp_path, environ))
-    options = UpOptions(configs=tmp_path, data=tmp_path / "data", checked=checked, environ=environ)
+    options = UpOptions(configs=tmp_path, data=tmp_path / "data", checked=checked, environ=environ, sinks=lambda: ())
     expected = str(tmp_path / "data" / "pictures") if own else None
     assert _own_stores(options).get("PICTURE_MEMORY_URL") == expected
