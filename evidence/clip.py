@@ -80,9 +80,7 @@ class Clips:
         kept = self._store.find(alert.alert_id, alert.opened_at, "clip.mp4")
         if kept is not None:
             return kept
-        left = alert.evidence.captured_at + self._after_ms + SETTLED_MS - self._clock()
-        if left > 0:
-            raise ClipNotYet(-(-left // 1000))
+        self._wait_for(alert.evidence.captured_at)
         if not self._turn.acquire(blocking=False):
             raise ClipBusy
         try:
@@ -99,7 +97,14 @@ class Clips:
         for frame in frames.around(alert.evidence.frame, self._before_ms, self._after_ms):
             away = frame.head.captured_at - alert.evidence.captured_at
             if frame.camera_id == alert.camera_id and -self._before_ms <= away <= self._after_ms:
+                if away == 0:  # a recording that is played was captured long ago, and goes on all the same
+                    self._wait_for(frame.head.produced_at)
                 yield frame
+
+    def _wait_for(self, middle: int) -> None:
+        left = middle + self._after_ms + SETTLED_MS - self._clock()
+        if left > 0:
+            raise ClipNotYet(-(-left // 1000))
 
 
 def clips_of(settings: Settings, store: EvidenceStore, clock: Callable[[], int]) -> Clips:

@@ -7,11 +7,14 @@ from typing import Final
 import msgspec
 
 from evidence.layout import File, is_ours, path_of
+from runtime.logs import get_logger
 from runtime.picture_memory import day_ends
-from runtime.store import PART, Store, StoreTrouble, last
+from runtime.store import PART, Store, last
 from schemas.messages import Alert
 
 _FORGET: Final = "forget old evidence"
+
+log = get_logger(__name__)
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -45,14 +48,18 @@ class EvidenceStore:
         return self._store.find(path_of(self._prefix, alert_id, opened_at, file), f"read {file}")
 
     def account(self, alert_id: str, opened_at: int) -> Account | None:
-        """What became of the alert's evidence, or None where it was not looked for yet."""
+        """What became of the alert's evidence, or None where it was not looked for yet.
+
+        None also where `alert.json` does not read, as a power cut may leave it: it is made again, and holds up nobody.
+        """
         content = self.find(alert_id, opened_at, "alert.json")
         if content is None:
             return None
         try:
             return msgspec.json.decode(content, type=Account)
         except msgspec.DecodeError as error:
-            raise StoreTrouble(f"alert.json of {alert_id} does not read: {error}") from None
+            log.warning("account_unreadable", alert=alert_id, reason=str(error))
+            return None
 
     def write_account(self, account: Account) -> None:
         """Writes `alert.json`."""

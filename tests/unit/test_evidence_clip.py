@@ -11,6 +11,7 @@ import pytest
 import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from evidence.clip import LAST_MS, SETTLED_MS, ClipBusy, ClipGone, ClipNotYet, Clips, make_clip
 from evidence.store import EvidenceStore
@@ -101,6 +102,22 @@ def test_a_clip_waits_for_its_last_second(tmp_path):
         clips(tmp_path, Around(), OPENED_AT + 4500).clip(ALERT)
     assert early.value.seconds * 1000 >= 10_000 + SETTLED_MS - 4500
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_of_long_ago_is_waited_for_until_its_last_second_was_played(tmp_path):
+    """Else the clip would end where the reading had come to, and be kept so."""
+    played = OPENED_AT + 30 * 86_400_000
+
+    def sent(ms: int) -> Frame:
+        made = frame(ms)
+        return made._replace(head=structs.replace(made.head, produced_at=played + ms))
+
+    around = Around(sent(-200), sent(0), sent(200))
+    with pytest.raises(ClipNotYet) as early:
+        clips(tmp_path, around, played + 4000).clip(ALERT)
+    assert early.value.seconds * 1000 == 10_000 + SETTLED_MS - 4000
+    assert list(tmp_path.iterdir()) == []
+    assert [ms for ms, _ in shown(clips(tmp_path, around, played + 12_000).clip(ALERT))] == [0, 200, 400]
 
 
 def test_where_the_frames_are_gone_nothing_is_kept(tmp_path):

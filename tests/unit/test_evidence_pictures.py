@@ -19,7 +19,6 @@ from evidence.trouble import Trouble
 from inference.annotate import AMBER, RED, fits
 from rules.kinds import PictureSize
 from runtime.frame_records import Frame
-from runtime.store import StoreTrouble
 from schemas.effective import CameraRules, RoiRevision, RoiRules
 from schemas.frames import FrameHead
 from schemas.messages import Alert
@@ -268,11 +267,14 @@ def test_an_account_says_the_alert_and_why_there_is_no_picture(url: str):
     assert store.account(ALERT.alert_id, OPENED_AT) == account
 
 
-def test_an_account_that_does_not_read_is_trouble_and_no_answer(url: str):
+@pytest.mark.parametrize("left", [b"", b"{", b"\0" * 300, b'{"kept_at": "x"}'])
+def test_an_account_that_a_power_cut_left_unreadable_is_made_again(url: str, left: bytes):
     store = EvidenceStore(url)
-    store.put(ALERT.alert_id, OPENED_AT, "alert.json", b"{")
-    with pytest.raises(StoreTrouble, match=r"alert\.json of .* does not read"):
-        store.account(ALERT.alert_id, OPENED_AT)
+    store.put(ALERT.alert_id, OPENED_AT, "alert.json", left)
+    assert store.account(ALERT.alert_id, OPENED_AT) is None
+    keep(store, ALERT, found(frame()), OPENED_AT)
+    assert store.account(ALERT.alert_id, OPENED_AT) == Account(ALERT, OPENED_AT)
+    assert store.find(ALERT.alert_id, OPENED_AT, "clean.jpg") == grey()
 
 
 def test_days_that_have_ended_are_forgotten_for_every_prefix_and_nothing_else_is(url: str):
