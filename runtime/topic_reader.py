@@ -71,9 +71,11 @@ class TopicReader:
             problem = record.error()
             if problem is not None:
                 # An end seen before the newest record came may still be in the queue: only one at `end` counts.
-                # It does count where compaction has removed the last records.
-                if problem.code() == KafkaError._PARTITION_EOF and (record.offset() or 0) >= ends[number]:
-                    self._next[number] = ends[number]
+                # It does count where compaction has removed the last records. It may lie beyond `end`: what was written
+                # since has been given too, and neither that nor this end will be told again.
+                at = int(record.offset() or 0)
+                if problem.code() == KafkaError._PARTITION_EOF and at >= ends[number]:
+                    self._next[number] = at
                     unread.discard(number)
                 continue
             heard = time.monotonic()
