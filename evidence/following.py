@@ -43,6 +43,9 @@ class AlertList:
         self._turn = threading.Lock()
         self._closing = threading.Event()
         self._trouble = Repeated(log, "alert_list_not_fresh")
+        # Read and not taken yet; what a broker that went away cut short is taken with the next round.
+        self._deliveries: list[Delivery] = []
+        self._marks: list[Mark] = []
         self._thread = threading.Thread(target=self._follow, name="alert-list", daemon=True)
         self.complete = False
         """Whether everything that is on the topics was read once."""
@@ -87,19 +90,20 @@ class AlertList:
 
     def _refresh(self, topics: dict[str, TopicReader]) -> None:
         # Alerts last: so whatever is told of one that was there by then finds it.
-        deliveries = list(_read(topics[DELIVERIES.name], Delivery))
-        marks = list(_read(topics[MARKS.name], Mark))
+        self._deliveries.extend(_read(topics[DELIVERIES.name], Delivery))
+        self._marks.extend(_read(topics[MARKS.name], Mark))
         for alert in _read(topics[ALERTS.name], Alert):
             with self._turn:
                 self._index.take(alert)
         if self.complete:  # what was said before this process began was counted by another
-            for mark in marks:
+            for mark in self._marks:
                 metrics.MARKS.labels(_verdict(mark.true)).inc()
         with self._turn:
-            for delivery in deliveries:
+            for delivery in self._deliveries:
                 self._index.take_delivery(delivery)
-            for mark in marks:
+            for mark in self._marks:
                 self._index.take_mark(mark)
+            self._deliveries, self._marks = [], []
             self._index.forget(self._clock() - self._days * DAY)
 
     def _reader(self, topic: Topic, since: int | None) -> TopicReader:
