@@ -170,7 +170,7 @@ def _bad(error: ValidationError, name: str) -> BadDocument:
         kind, loc = each["type"], each["loc"]
         if kind == "too_short":
             return any(len(other) > len(loc) and other[: len(loc)] == loc for other in places)
-        if kind in ("tuple_type", "model_type") and isinstance(loc[-1], str) and _is_a_shape(loc[-1]):
+        if kind in ("tuple_type", "model_type") and loc and isinstance(loc[-1], str) and _is_a_shape(loc[-1]):
             return any(len(other) > len(loc) and other[: len(loc) - 1] == loc[:-1] for other in places)
         return bool(loc[-1:] == ("literal[False]",))
 

@@ -265,7 +265,7 @@ def test_the_one_line_way_tells_redis_url(server, url, bootstrap, topics, prefix
 
 def test_without_redis_url_the_one_line_way_says_so(tmp_path):
     told = Settings(configs=tmp_path, services=Services(alerting=AlertingSettings(protocol="redis")))
-    with pytest.raises(BadDocument, match=r"redis_url \(REDIS_URL\): url: expected redis://"):
+    with pytest.raises(BadDocument, match=r"redis_url \(REDIS_URL\): expected redis://"):
         load_router(told, {})
 
 
