@@ -132,6 +132,8 @@ class Connection:
             async with asyncio.timeout(self._seconds):
                 return _Bytes(*await asyncio.open_connection(str(address), port, ssl=trusted, server_hostname=name))
         except (ConnectionResetError, ConnectionAbortedError) as error:
+            if trusted is None:
+                raise
             raise HandshakeEnded from error
 
 

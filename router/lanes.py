@@ -212,7 +212,7 @@ class Lanes:
                 "sink_disabled",
                 sink=self._sink.name,
                 reason=answer.reason,
-                until="its entry changes or it begins again",
+                until="its entry changes or the router begins again",
             )
         elif state == "closed":
             log.info("breaker_closed", sink=self._sink.name)

@@ -136,7 +136,9 @@ SINK_MAX_AGE = Gauge(
     ["sink"],
 )
 SINK_BREAKER_OPEN = Gauge("backsight_sink_breaker_open", "1 while a failing receiver is left alone", ["sink"])
-SINK_DISABLED = Gauge("backsight_sink_disabled", "1 from a receiver's 410 until the router begins again", ["sink"])
+SINK_DISABLED = Gauge(
+    "backsight_sink_disabled", "1 from a receiver's 410 until its entry changes or the router begins again", ["sink"]
+)
 SINK_OUTPUTS_ON = Gauge("backsight_sink_outputs_on", "outputs of the sink's device that are on", ["sink"])
 SINK_OUTPUT_OVERDUE = Gauge(
     "backsight_sink_output_overdue",

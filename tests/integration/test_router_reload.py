@@ -35,6 +35,18 @@ class Plant:
         write_alerts(self._writer, self.told.prefix, [alert])
         return alert
 
+    def writes_until(self, true: Callable[[], bool], what: str) -> list[Alert]:
+        """New alerts of the gate open one after the other until it holds; which they were."""
+        written: list[Alert] = []
+
+        def holds() -> bool:
+            written.append(self.writes(camera="gate"))
+            time.sleep(0.2)
+            return true()
+
+        until(holds, what)
+        return written
+
     def resolves(self, alert: Alert) -> Alert:
         """It resolves."""
         over = resolved(alert, after_ms=200)
@@ -88,13 +100,7 @@ def test_routes_that_changed_hold_without_a_restart_and_a_told_opening_gets_its_
             desk.wait_for(1)
             assert gates.ids == []
             plant.routes(two(desk, gates, who="gates"))
-
-            def told() -> bool:
-                plant.writes(camera="gate")
-                time.sleep(0.5)
-                return bool(gates.ids)
-
-            until(told, "the gates are told")
+            plant.writes_until(lambda: bool(gates.ids), "the gates are told")
             over = plant.resolves(first)
             desk.wait_until(lambda: delivery_id(over) in desk.ids)
         assert desk.ids[0] == delivery_id(first)
@@ -111,13 +117,7 @@ def test_who_has_not_heard_of_an_opening_does_not_hear_of_its_end(plant: Plant) 
             plant.writes(camera="dock")
             gates.wait_for(1)
             plant.routes(two(desk, gates, who="desk, gates") + of_dock)
-
-            def told() -> bool:
-                plant.writes(camera="gate")
-                time.sleep(0.5)
-                return len(gates.ids) > 1
-
-            until(told, "the gates are told")
+            plant.writes_until(lambda: len(gates.ids) > 1, "the gates are told")
             over, last = plant.resolves(first), plant.writes(camera="gate")
             desk.wait_until(lambda: delivery_id(over) in desk.ids)
             gates.wait_until(lambda: delivery_id(last) in gates.ids)
@@ -159,13 +159,7 @@ def test_a_sink_that_changed_is_restarted_and_nothing_is_lost_or_doubled(plant: 
             written = [plant.writes(camera="gate")]
             before.wait_for(1)
             plant.routes(two(desk, after, who="gates"))
-
-            def moved() -> bool:
-                written.append(plant.writes(camera="gate"))
-                time.sleep(0.1)
-                return bool(after.ids)
-
-            until(moved, "the new place is told")
+            written += plant.writes_until(lambda: bool(after.ids), "the new place is told")
             until(lambda: len(before.ids) + len(after.ids) >= len(written), "the last one is told")
         assert sorted(before.ids + after.ids) == sorted(map(delivery_id, written))
         assert desk.ids == []
@@ -183,13 +177,7 @@ def test_a_secret_that_changed_in_its_file_alone_is_taken_up_too(
             written = [plant.writes(camera="gate")]
             before.wait_for(1)
             place.write_text(f"{after.url}\n")
-
-            def moved() -> bool:
-                written.append(plant.writes(camera="gate"))
-                time.sleep(0.1)
-                return bool(after.ids)
-
-            until(moved, "the new place is told")
+            written += plant.writes_until(lambda: bool(after.ids), "the new place is told")
             until(lambda: len(before.ids) + len(after.ids) >= len(written), "the last one is told")
         assert sorted(before.ids + after.ids) == sorted(map(delivery_id, written))
 
