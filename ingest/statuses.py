@@ -27,6 +27,8 @@ class Statuses:
         self._topic = topic
         self._states: dict[str, tuple[CameraState, int]] = {}
         self._due: dict[str, float] = {}
+        self._changes: list[CameraStatus] = []
+        """Not written yet: a camera that was away for some milliseconds was away."""
         self._changed = threading.Condition()
         self._closing = False
         self._trouble = Trouble(log)
@@ -41,7 +43,8 @@ class Statuses:
             if before is not None and before[0] == state:
                 return
             self._states[camera_id] = (state, since)
-            self._due[camera_id] = 0.0
+            self._due[camera_id] = time.monotonic() + EVERY_SECONDS
+            self._changes.append(CameraStatus(camera_id, state, since, round(time.time() * 1000)))
             self._changed.notify()
 
     def forget(self, camera_id: str) -> None:
@@ -49,6 +52,7 @@ class Statuses:
         with self._changed:
             self._states.pop(camera_id, None)
             self._due.pop(camera_id, None)
+            self._changes = [each for each in self._changes if each.camera_id != camera_id]
 
     def close(self, seconds: float) -> None:
         """Ends the thread; waits as long for the broker at most."""
@@ -62,12 +66,14 @@ class Statuses:
         while True:
             with self._changed:
                 now = time.monotonic()
-                if not self._closing and not any(due <= now for due in self._due.values()):
+                if not (self._closing or self._changes or any(due <= now for due in self._due.values())):
                     self._changed.wait(POLL_SECONDS)
                     now = time.monotonic()
                 ready = [camera for camera, due in self._due.items() if due <= now]
                 self._due.update(dict.fromkeys(ready, now + EVERY_SECONDS))
-                statuses = [CameraStatus(camera, *self._states[camera], round(time.time() * 1000)) for camera in ready]
+                statuses, self._changes = self._changes, []
+                at = round(time.time() * 1000)
+                statuses += [CameraStatus(camera, *self._states[camera], at) for camera in ready]
                 closing = self._closing
             for status in statuses:
                 self._write(status)

@@ -77,6 +77,9 @@ def test_without_a_broker_telling_waits_for_nothing_and_the_newest_is_told_when_
         there.tell("yard", "frozen", 1_700_000_060_000)
         said.until("yard", "live", "frozen")
         there.forget("yard")
+        there.tell("dock", "offline", 1_700_000_000_000)
+        there.tell("dock", "live", 1_700_000_000_001)
+        assert len(said.until("dock", "offline", "live")) == 2, "a change that lasted a millisecond is one"
     finally:
         there.close(5)
         said._reader.close()
